@@ -1,0 +1,1 @@
+//! The edge semantics: ManagedClusters, BindingPolicies, agent sessions and the status that returns.

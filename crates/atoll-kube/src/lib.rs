@@ -1,0 +1,1 @@
+//! What a Kubernetes object is: metadata, names, selectors, schemas, patches, tables. Pure.

@@ -1,0 +1,1 @@
+//! REST semantics over the store, for every resource of every logical cluster.

@@ -1,0 +1,1 @@
+//! Pretend edges: the server with the whole Kubernetes surface, plus controllers that only pretend.

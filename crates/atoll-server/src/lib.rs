@@ -1,0 +1,1 @@
+//! The HTTPS front: authentication, routing, discovery, OpenAPI, watch streams and the agents' endpoint.

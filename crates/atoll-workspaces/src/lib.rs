@@ -1,0 +1,1 @@
+//! kcp's semantics: workspaces, their types, logical clusters and who may enter them.
