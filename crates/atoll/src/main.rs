@@ -1,3 +1,91 @@
-//! The command line: wiring only.
+//! The command line: wiring only. Each subcommand is a module with its `Args` and a `run`.
+//!
+//! Called under the name `kubectl-ws` the binary is the kubectl plugin `kubectl ws`.
 
-fn main() {}
+mod agent;
+mod backup;
+mod edges;
+mod logging;
+mod quickstart;
+mod sandbox;
+mod start;
+mod ws;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The center, the hub and the edge agent of a fleet of Kubernetes clusters, in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "atoll", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    logging: logging::Args,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the center: the API server, its workspaces and the fleet.
+    Start(Box<start::Args>),
+    /// Run the agent at an edge.
+    Agent(agent::Args),
+    /// Register, list and remove edges.
+    Edges(edges::Args),
+    /// Create workspaces and move between them.
+    Ws(ws::Args),
+    /// Run a small Kubernetes-like cluster in one process, to try things out.
+    Sandbox(sandbox::Args),
+    /// Start a center with sandbox edges and a small application, and show it all.
+    Quickstart(quickstart::Args),
+    /// Copy the state of a stopped or running center to a file.
+    Backup(backup::BackupArgs),
+    /// Make a root directory from a backup.
+    Restore(backup::RestoreArgs),
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "kubectl-ws", bin_name = "kubectl ws", version)]
+struct WsPlugin {
+    #[command(flatten)]
+    logging: logging::Args,
+    #[command(flatten)]
+    ws: ws::Args,
+}
+
+fn main() -> ExitCode {
+    let outcome = if called_as("kubectl-ws") {
+        let plugin = WsPlugin::parse();
+        logging::init(&plugin.logging);
+        ws::run(plugin.ws)
+    } else {
+        let cli = Cli::parse();
+        logging::init(&cli.logging);
+        match cli.command {
+            Command::Start(args) => start::run(*args),
+            Command::Agent(args) => agent::run(args),
+            Command::Edges(args) => edges::run(args),
+            Command::Ws(args) => ws::run(args),
+            Command::Sandbox(args) => sandbox::run(args),
+            Command::Quickstart(args) => quickstart::run(args),
+            Command::Backup(args) => backup::backup(args),
+            Command::Restore(args) => backup::restore(args),
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn called_as(name: &str) -> bool {
+    std::env::args_os().next().is_some_and(|arg| {
+        std::path::Path::new(&arg)
+            .file_stem()
+            .is_some_and(|stem| stem == name)
+    })
+}
