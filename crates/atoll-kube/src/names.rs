@@ -1,0 +1,1 @@
+//! What names and labels may look like.

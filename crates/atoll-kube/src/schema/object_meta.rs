@@ -1,0 +1,1 @@
+//! The schema of `metadata`, the same for every kind.
