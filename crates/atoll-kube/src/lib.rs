@@ -8,6 +8,7 @@ pub mod definition;
 pub mod discovery;
 pub mod ids;
 pub mod jsonpath;
+pub mod lazy;
 pub mod meta;
 pub mod names;
 pub mod openapi;
@@ -23,6 +24,7 @@ pub mod yaml;
 
 pub use definition::{Definition, DefinitionId, VersionDef};
 pub use ids::{GroupKind, GroupResource, GroupVersionKind, GroupVersionResource, UserInfo};
+pub use lazy::Lazy;
 pub use row::{Row, RowRef};
 pub use schema::Schema;
 pub use selector::{FieldSelector, LabelSelector};

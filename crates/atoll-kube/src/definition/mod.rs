@@ -7,13 +7,13 @@ mod crd;
 mod status;
 
 use std::fmt;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ids::{GroupKind, GroupResource, GroupVersionKind, api_version};
 use crate::jsonpath::JsonPath;
+use crate::lazy::Lazy;
 use crate::schema::Schema;
 
 pub use crd::{CrdErrors, default_crd, validate_crd, validate_crd_update};
@@ -211,10 +211,10 @@ pub struct VersionDef {
     pub deprecated: bool,
     /// The text of that warning, when it is not the usual one.
     pub deprecation_warning: Option<String>,
-    /// Compiled.
-    pub schema: Arc<Schema>,
-    /// As published (OpenAPI v3, for CRDs as in the CRD).
-    pub openapi: Arc<Value>,
+    /// Compiled, when first used.
+    pub schema: Lazy<Schema>,
+    /// As published (OpenAPI v3; for CRDs as in the CRD, for built-in kinds a `$ref` to their component).
+    pub openapi: Lazy<Value>,
     /// What hangs below an object.
     pub subresources: Subresources,
     /// The table's columns.
