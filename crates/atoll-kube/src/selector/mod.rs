@@ -4,6 +4,7 @@
 
 mod field;
 mod label;
+mod parse;
 
 pub use field::{FieldRequirement, FieldSelector};
 pub use label::{LabelSelector, Operator, Requirement};
