@@ -2,18 +2,18 @@
 //!
 //! | index | value | question |
 //! |---|---|---|
-//! | cluster | cluster, group, resource, identity (each ending in 0) | what does this cluster hold, and how many |
 //! | owner | cluster, owner uid | who depends on this object |
 //! | deleting | group, resource, identity | which deletions are pending |
 //! | phase | resource, phase | which workspaces are where in their lifecycle |
+//!
+//! Each part of a value ends in a zero byte. What a cluster holds, and how many of it, the store itself keeps
+//! ([`atoll_store::FAMILIES`]).
 
 use atoll_kube::row::RowRef;
-use atoll_store::{IndexSpec, Key};
+use atoll_store::{IndexSpec, Keep, Key};
 
 use crate::keys::{INTERNAL_GROUP, ObjectKey};
 
-/// Index: cluster -> (resource, identity) -> count.
-pub const INDEX_CLUSTER: &str = "cluster";
 /// Index: (cluster, owner uid) -> dependents.
 pub const INDEX_OWNER: &str = "owner";
 /// Index: (group, resource, identity) -> objects with a deletion timestamp.
@@ -24,10 +24,9 @@ pub const INDEX_PHASE: &str = "phase";
 /// The indexes the store must keep for this crate and those above it.
 pub fn indexes() -> Vec<IndexSpec> {
     vec![
-        IndexSpec { name: INDEX_CLUSTER, version: 1, extract: by_cluster },
-        IndexSpec { name: INDEX_OWNER, version: 1, extract: by_owner },
-        IndexSpec { name: INDEX_DELETING, version: 1, extract: by_deletion },
-        IndexSpec { name: INDEX_PHASE, version: 1, extract: by_phase },
+        IndexSpec { name: INDEX_OWNER, version: 1, keep: Keep::Keys, extract: by_owner },
+        IndexSpec { name: INDEX_DELETING, version: 1, keep: Keep::Keys, extract: by_deletion },
+        IndexSpec { name: INDEX_PHASE, version: 1, keep: Keep::Keys, extract: by_phase },
     ]
 }
 
@@ -39,14 +38,6 @@ pub(crate) fn value(parts: &[&str]) -> Vec<u8> {
         out.push(0);
     }
     out
-}
-
-fn by_cluster(key: &Key, _row: &[u8], emit: &mut dyn FnMut(&[u8])) {
-    if let Some(k) = ObjectKey::parse(key)
-        && k.group != INTERNAL_GROUP
-    {
-        emit(&value(&[k.cluster, k.group, k.resource, k.identity]));
-    }
 }
 
 fn by_owner(key: &Key, row: &[u8], emit: &mut dyn FnMut(&[u8])) {

@@ -77,7 +77,7 @@ impl<'a> ObjectKey<'a> {
     /// The parts of a six-component key; `None` when it has another shape.
     pub fn parse(key: &'a Key) -> Option<Self> {
         let mut parts = key.components();
-        let mut next = || parts.next();
+        let mut next = || parts.next().and_then(|part| std::str::from_utf8(part).ok());
         let parsed = Self {
             group: next()?,
             resource: next()?,

@@ -12,6 +12,7 @@ mod call;
 pub mod client;
 pub mod controller;
 pub mod controllers;
+mod convert;
 mod hooks;
 mod indexes;
 mod keys;
@@ -25,7 +26,7 @@ mod write;
 pub use access::{Attributes, Authorizer, ClusterKind, ClusterResolver, Decision};
 pub use call::{Body, Call, ClusterName, Clusters, PatchType, ResourceRef};
 pub use hooks::{Computed, Hook, Operation, Review, Virtual};
-pub use indexes::{INDEX_CLUSTER, INDEX_DELETING, INDEX_OWNER, INDEX_PHASE, indexes};
+pub use indexes::{INDEX_DELETING, INDEX_OWNER, INDEX_PHASE, indexes};
 pub use keys::{CUSTOM_IDENTITY, INTERNAL_GROUP, ObjectKey, ResourceId, surface_key};
 pub use object::{Answer, List, Object, Outcome, Served};
 pub use options::{

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     Answer, Body, Call, ClusterName, Clusters, Computed, DeleteOptions, GetOptions, Hook, List, ListOptions, Object,
-    PatchType, Virtual, WatchOptions, WatchStream, WriteOptions,
+    PatchType, ResourceRef, Virtual, WatchOptions, WatchStream, WriteOptions,
     access::{ClusterKind, ClusterResolver},
     client::Client,
     surface::{self, Surface},
@@ -202,6 +202,14 @@ impl Registry {
     /// A client that acts as the system over all clusters; reads only.
     pub fn as_system_everywhere(&self) -> Client {
         Client::new(self.clone(), self.inner.system.clone(), Clusters::All)
+    }
+
+    /// Who answers for a computed resource.
+    pub(crate) fn computed(&self, resource: &ResourceRef) -> Option<&Arc<dyn Computed>> {
+        if self.inner.computed.is_empty() {
+            return None;
+        }
+        self.inner.computed.get(&resource.group_resource())
     }
 
     /// One object. `resource.subresource` may be `status` (the same object) or `scale` (then see [`Self::get_scale`]).

@@ -1,0 +1,1 @@
+//! The controllers that belong to the API machinery itself.

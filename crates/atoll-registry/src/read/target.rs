@@ -1,0 +1,105 @@
+//! From a call to what it is about: which definition at which version, which family of keys, which cluster.
+
+use std::sync::Arc;
+
+use atoll_kube::{GroupResource, Status, definition::Verb};
+use atoll_store::Snapshot;
+
+use crate::{
+    Call, ClusterKind, ClusterName, Registry, ResourceId, Served,
+    surface::{self, Entry, Surface},
+};
+
+/// One logical cluster, for calls that are about one.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) cluster: ClusterName,
+    pub(crate) kind: ClusterKind,
+    pub(crate) surface: Arc<Surface>,
+}
+
+/// What a call is about.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) served: Served,
+    pub(crate) id: ResourceId,
+    /// Its CustomResourceDefinition is being deleted.
+    pub(crate) terminating: bool,
+    /// `None` when the call is about many clusters.
+    pub(crate) place: Option<Place>,
+}
+
+impl Target {
+    /// Resolves the resource of a call and checks that the verb and the path's shape fit it.
+    pub(crate) fn resolve(
+        registry: &Registry,
+        snapshot: &dyn Snapshot,
+        call: &Call,
+        verb: Verb,
+    ) -> Result<Self, Status> {
+        let resource = &call.resource;
+        let place = match call.clusters.one() {
+            None => None,
+            Some(cluster) => {
+                let kind = registry.cluster_kind(cluster)?;
+                let surface = surface::load_in(registry, snapshot, cluster, kind)?;
+                Some(Place { cluster: cluster.clone(), kind, surface })
+            }
+        };
+        let entry: Option<&Entry> = match &place {
+            Some(place) => place.surface.resource(&resource.group, &resource.resource),
+            None => surface::everywhere(&resource.group, &resource.resource),
+        };
+        let entry = entry.ok_or_else(Status::no_such_path)?;
+        let definition = entry.definition.clone();
+        let index = if resource.version.is_empty() {
+            definition.storage
+        } else {
+            let named = |v: &atoll_kube::VersionDef| v.name == resource.version && v.served;
+            definition.versions.iter().position(named).ok_or_else(Status::no_such_path)?
+        };
+        let target =
+            Self { id: entry.id(), terminating: entry.terminating, served: Served { definition, index }, place };
+        target.check_shape(call, verb)?;
+        Ok(target)
+    }
+
+    fn check_shape(&self, call: &Call, verb: Verb) -> Result<(), Status> {
+        let definition = &self.served.definition;
+        if call.namespace.is_some() && !definition.namespaced() {
+            return Err(Status::no_such_path());
+        }
+        if let Some(sub) = call.resource.subresource.as_deref() {
+            let known = &self.served.version().subresources;
+            let exists = match sub {
+                "status" => known.status,
+                "scale" => known.scale.is_some(),
+                other => known.others.iter().any(|o| o.name == other),
+            };
+            return if exists { Ok(()) } else { Err(Status::no_such_path()) };
+        }
+        if !definition.allows(verb) {
+            return Err(Status::method_not_supported(&self.group_resource(), verb.as_str()));
+        }
+        let path = call.name.iter().chain(&call.namespace);
+        if path.into_iter().any(|part| part.bytes().any(|b| b < 0x20)) {
+            return Err(Status::bad_request("a name in the path contains a control character"));
+        }
+        Ok(())
+    }
+
+    /// Group and plural as asked for.
+    pub(crate) fn group_resource(&self) -> GroupResource {
+        self.served.definition.group_resource()
+    }
+
+    /// The one cluster that a write needs.
+    pub(crate) fn place(&self) -> Result<&Place, Status> {
+        self.place.as_ref().ok_or_else(Status::method_not_allowed)
+    }
+}
+
+/// The name in a call that is about one object.
+pub(crate) fn name_of(call: &Call) -> Result<&str, Status> {
+    call.name.as_deref().ok_or_else(Status::method_not_allowed)
+}

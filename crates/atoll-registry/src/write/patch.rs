@@ -1,0 +1,5 @@
+//! Patch.
+use atoll_kube::Status;
+use crate::*;
+
+pub(crate) async fn patch(_r: &Registry, _c: &Call, _k: PatchType, _b: Body, _o: &WriteOptions) -> Result<Answer, Status> { todo!() }

@@ -1,0 +1,5 @@
+//! Update.
+use atoll_kube::Status;
+use crate::*;
+
+pub(crate) async fn update(_r: &Registry, _c: &Call, _b: Body, _o: &WriteOptions) -> Result<Answer, Status> { todo!() }
