@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use atoll_kube::{Status, UserInfo, builtin::SurfaceSet};
+use atoll_kube::{Status, UserInfo};
 use atoll_store::{Check, Snapshot};
 
-use crate::{ClusterName, Clusters};
+use crate::{ClusterName, Clusters, shim::builtin::SurfaceSet};
 
 /// What an authorizer is asked about one request.
 #[derive(Clone, Debug)]
@@ -68,13 +68,12 @@ pub enum ClusterKind {
 
 impl ClusterKind {
     /// The built-in definitions such a cluster starts from.
-    pub fn base(self) -> SurfaceSet {
+    pub(crate) fn base(self) -> SurfaceSet {
         match self {
             Self::Root => SurfaceSet::Root,
-            Self::Universal => SurfaceSet::Universal,
+            Self::Universal | Self::System => SurfaceSet::Universal,
             Self::Payload => SurfaceSet::Payload,
             Self::Inventory => SurfaceSet::Inventory,
-            Self::System => SurfaceSet::System,
             Self::Kubernetes => SurfaceSet::Kubernetes,
         }
     }

@@ -82,7 +82,12 @@ pub struct ResourceRef {
 impl ResourceRef {
     /// A resource without subresource.
     pub fn new(group: &str, version: &str, resource: &str) -> Self {
-        Self { group: group.into(), version: version.into(), resource: resource.into(), subresource: None }
+        Self {
+            group: group.into(),
+            version: version.into(),
+            resource: resource.into(),
+            subresource: None,
+        }
     }
 
     /// The same resource with a subresource.
@@ -93,7 +98,10 @@ impl ResourceRef {
 
     /// Group and plural.
     pub fn group_resource(&self) -> GroupResource {
-        GroupResource { group: self.group.clone(), resource: self.resource.clone() }
+        GroupResource {
+            group: self.group.clone(),
+            resource: self.resource.clone(),
+        }
     }
 }
 

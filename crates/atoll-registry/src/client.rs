@@ -6,9 +6,14 @@ use atoll_kube::{Status, UserInfo};
 use serde_json::Value;
 
 use crate::{
-    Body, Call, Clusters, DeleteOptions, GetOptions, List, ListOptions, Outcome, PatchType, Registry, ResourceRef,
-    WatchOptions, WatchStream, WriteOptions,
+    Body, Call, Clusters, DeleteOptions, GetOptions, List, ListOptions, Outcome, PatchType,
+    Registry, ResourceRef, WatchOptions, WatchStream, WriteOptions, shim::meta,
 };
+
+/// A namespace as text, where empty means none.
+fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
 
 /// Acts as one user in one logical cluster (or reads all).
 #[derive(Clone)]
@@ -22,7 +27,12 @@ pub struct Client {
 impl Client {
     /// A client for `user` in `clusters`.
     pub fn new(registry: Registry, user: Arc<UserInfo>, clusters: Clusters) -> Self {
-        Self { registry, user, clusters, manager: "atoll".into() }
+        Self {
+            registry,
+            user,
+            clusters,
+            manager: "atoll".into(),
+        }
     }
 
     /// The same client, recorded in managedFields as `manager`.
@@ -50,14 +60,27 @@ impl Client {
     }
 
     fn options(&self) -> WriteOptions {
-        WriteOptions { field_manager: Some(self.manager.to_string()), ..WriteOptions::default() }
+        WriteOptions {
+            field_manager: Some(self.manager.to_string()),
+            ..WriteOptions::default()
+        }
     }
 
     /// One object; a 404 is an error.
-    pub async fn get(&self, resource: &ResourceRef, namespace: Option<&str>, name: &str) -> Result<Value, Status> {
+    pub async fn get(
+        &self,
+        resource: &ResourceRef,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Value, Status> {
         // Controllers read the replica as it is: what they were woken by is in it.
-        let options = GetOptions { resource_version: Some("0".into()) };
-        self.registry.get(&self.call(resource, namespace, Some(name)), &options).await?.value()
+        let options = GetOptions {
+            resource_version: Some("0".into()),
+        };
+        self.registry
+            .get(&self.call(resource, namespace, Some(name)), &options)
+            .await?
+            .value()
     }
 
     /// One object, `None` when there is none.
@@ -81,7 +104,9 @@ impl Client {
         namespace: Option<&str>,
         options: &ListOptions,
     ) -> Result<List, Status> {
-        self.registry.list(&self.call(resource, namespace, None), options).await
+        self.registry
+            .list(&self.call(resource, namespace, None), options)
+            .await
     }
 
     /// A watch.
@@ -91,26 +116,38 @@ impl Client {
         namespace: Option<&str>,
         options: &WatchOptions,
     ) -> Result<WatchStream, Status> {
-        self.registry.watch(&self.call(resource, namespace, None), options).await
+        self.registry
+            .watch(&self.call(resource, namespace, None), options)
+            .await
     }
 
     /// Creates an object and gives it back as stored. The namespace is the object's own.
     pub async fn create(&self, resource: &ResourceRef, object: Value) -> Result<Value, Status> {
-        let namespace = atoll_kube::meta::namespace(&object).map(str::to_owned);
+        let namespace = some(meta::namespace(&object));
         let call = self.call(resource, namespace.as_deref(), None);
-        self.registry.create(&call, Body::Value(object), &self.options()).await?.value()
+        self.registry
+            .create(&call, Body::Value(object), &self.options())
+            .await?
+            .value()
     }
 
     /// Replaces an object (or the subresource named in `resource`).
     pub async fn update(&self, resource: &ResourceRef, object: Value) -> Result<Value, Status> {
-        let namespace = atoll_kube::meta::namespace(&object).map(str::to_owned);
-        let name = atoll_kube::meta::name(&object).unwrap_or_default().to_owned();
+        let namespace = some(meta::namespace(&object));
+        let name = meta::name(&object).to_owned();
         let call = self.call(resource, namespace.as_deref(), Some(&name));
-        self.registry.update(&call, Body::Value(object), &self.options()).await?.value()
+        self.registry
+            .update(&call, Body::Value(object), &self.options())
+            .await?
+            .value()
     }
 
     /// Replaces an object's status.
-    pub async fn update_status(&self, resource: &ResourceRef, object: Value) -> Result<Value, Status> {
+    pub async fn update_status(
+        &self,
+        resource: &ResourceRef,
+        object: Value,
+    ) -> Result<Value, Status> {
         self.update(&resource.clone().sub("status"), object).await
     }
 
@@ -124,16 +161,25 @@ impl Client {
         patch: Value,
     ) -> Result<Value, Status> {
         let call = self.call(resource, namespace, Some(name));
-        self.registry.patch(&call, kind, Body::Value(patch), &self.options()).await?.value()
+        self.registry
+            .patch(&call, kind, Body::Value(patch), &self.options())
+            .await?
+            .value()
     }
 
     /// Server-side apply, forced, as this client's manager; creates what is missing.
     pub async fn apply(&self, resource: &ResourceRef, object: Value) -> Result<Value, Status> {
-        let namespace = atoll_kube::meta::namespace(&object).map(str::to_owned);
-        let name = atoll_kube::meta::name(&object).unwrap_or_default().to_owned();
+        let namespace = some(meta::namespace(&object));
+        let name = meta::name(&object).to_owned();
         let call = self.call(resource, namespace.as_deref(), Some(&name));
-        let options = WriteOptions { force: true, ..self.options() };
-        self.registry.patch(&call, PatchType::Apply, Body::Value(object), &options).await?.value()
+        let options = WriteOptions {
+            force: true,
+            ..self.options()
+        };
+        self.registry
+            .patch(&call, PatchType::Apply, Body::Value(object), &options)
+            .await?
+            .value()
     }
 
     /// Deletes an object. True when it is gone, false when finalizers hold it; already gone is true.
@@ -144,7 +190,11 @@ impl Client {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<bool, Status> {
-        match self.registry.delete(&self.call(resource, namespace, Some(name)), options).await {
+        match self
+            .registry
+            .delete(&self.call(resource, namespace, Some(name)), options)
+            .await
+        {
             Ok(answer) => Ok(matches!(answer.outcome, Outcome::Status(_))),
             Err(status) if status.code == 404 => Ok(true),
             Err(status) => Err(status),

@@ -12,7 +12,8 @@ use atoll_store::{Check, Snapshot, Write};
 use serde_json::Value;
 
 use crate::{
-    Call, ClusterKind, ClusterName, GetOptions, List, ListOptions, Object, Registry, WatchOptions, WatchStream,
+    Call, ClusterKind, ClusterName, GetOptions, List, ListOptions, Object, Registry, WatchOptions,
+    WatchStream, shim::meta,
 };
 
 /// What is being done to the object.
@@ -61,12 +62,12 @@ pub struct Review<'a> {
 impl Review<'_> {
     /// The object's name.
     pub fn name(&self) -> &str {
-        atoll_kube::meta::name(self.object).unwrap_or("")
+        meta::name(self.object)
     }
 
     /// The object's namespace.
     pub fn namespace(&self) -> Option<&str> {
-        atoll_kube::meta::namespace(self.object)
+        Some(meta::namespace(self.object)).filter(|n| !n.is_empty())
     }
 }
 
@@ -87,13 +88,28 @@ pub trait Computed: Send + Sync {
     fn resources(&self) -> Vec<GroupResource>;
 
     /// One object, or its 404.
-    async fn get(&self, registry: &Registry, call: &Call, options: &GetOptions) -> Result<Object, Status>;
+    async fn get(
+        &self,
+        registry: &Registry,
+        call: &Call,
+        options: &GetOptions,
+    ) -> Result<Object, Status>;
 
     /// The objects, with the replica's revision.
-    async fn list(&self, registry: &Registry, call: &Call, options: &ListOptions) -> Result<List, Status>;
+    async fn list(
+        &self,
+        registry: &Registry,
+        call: &Call,
+        options: &ListOptions,
+    ) -> Result<List, Status>;
 
     /// What changes since a revision, or 410.
-    async fn watch(&self, registry: &Registry, call: &Call, options: &WatchOptions) -> Result<WatchStream, Status>;
+    async fn watch(
+        &self,
+        registry: &Registry,
+        call: &Call,
+        options: &WatchOptions,
+    ) -> Result<WatchStream, Status>;
 }
 
 /// Create-only kinds and subresources that are answered, not stored: access reviews, tokens.
@@ -103,5 +119,10 @@ pub trait Virtual: Send + Sync {
     fn resources(&self) -> Vec<(GroupResource, Option<String>)>;
 
     /// The answer to a create: the object with its status filled in.
-    async fn create(&self, registry: &Registry, call: &Call, object: Value) -> Result<Value, Status>;
+    async fn create(
+        &self,
+        registry: &Registry,
+        call: &Call,
+        object: Value,
+    ) -> Result<Value, Status>;
 }

@@ -24,9 +24,24 @@ pub const INDEX_PHASE: &str = "phase";
 /// The indexes the store must keep for this crate and those above it.
 pub fn indexes() -> Vec<IndexSpec> {
     vec![
-        IndexSpec { name: INDEX_OWNER, version: 1, keep: Keep::Keys, extract: by_owner },
-        IndexSpec { name: INDEX_DELETING, version: 1, keep: Keep::Keys, extract: by_deletion },
-        IndexSpec { name: INDEX_PHASE, version: 1, keep: Keep::Keys, extract: by_phase },
+        IndexSpec {
+            name: INDEX_OWNER,
+            version: 1,
+            keep: Keep::Keys,
+            extract: by_owner,
+        },
+        IndexSpec {
+            name: INDEX_DELETING,
+            version: 1,
+            keep: Keep::Keys,
+            extract: by_deletion,
+        },
+        IndexSpec {
+            name: INDEX_PHASE,
+            version: 1,
+            keep: Keep::Keys,
+            extract: by_phase,
+        },
     ]
 }
 
@@ -41,27 +56,39 @@ pub(crate) fn value(parts: &[&str]) -> Vec<u8> {
 }
 
 fn by_owner(key: &Key, row: &[u8], emit: &mut dyn FnMut(&[u8])) {
-    let Some((k, row)) = served(key, row) else { return };
+    let Some((k, row)) = served(key, row) else {
+        return;
+    };
     for owner in row.owners() {
         emit(&value(&[k.cluster, owner]));
     }
 }
 
 fn by_deletion(key: &Key, row: &[u8], emit: &mut dyn FnMut(&[u8])) {
-    let Some((k, row)) = served(key, row) else { return };
+    let Some((k, row)) = served(key, row) else {
+        return;
+    };
     if row.is_deleting() {
         emit(&value(&[k.group, k.resource, k.identity]));
     }
 }
 
 fn by_phase(key: &Key, row: &[u8], emit: &mut dyn FnMut(&[u8])) {
-    let Some((k, row)) = served(key, row) else { return };
-    let phased = matches!((k.group, k.resource), ("tenancy.kcp.io", "workspaces") | ("core.kcp.io", "logicalclusters"));
+    let Some((k, row)) = served(key, row) else {
+        return;
+    };
+    let phased = matches!(
+        (k.group, k.resource),
+        ("tenancy.kcp.io", "workspaces") | ("core.kcp.io", "logicalclusters")
+    );
     if !phased {
         return;
     }
     let object = row.value("", "", 0, None);
-    let phase = object.pointer("/status/phase").and_then(|p| p.as_str()).unwrap_or("");
+    let phase = object
+        .pointer("/status/phase")
+        .and_then(|p| p.as_str())
+        .unwrap_or("");
     emit(&value(&[k.resource, phase]));
 }
 

@@ -24,27 +24,54 @@ pub struct ResourceId {
 impl ResourceId {
     /// A built-in resource.
     pub fn builtin(group: &str, resource: &str) -> Self {
-        Self { group: group.into(), resource: resource.into(), identity: String::new() }
+        Self {
+            group: group.into(),
+            resource: resource.into(),
+            identity: String::new(),
+        }
     }
 
     /// A custom resource of a workspace.
     pub fn custom(group: &str, resource: &str) -> Self {
-        Self { group: group.into(), resource: resource.into(), identity: CUSTOM_IDENTITY.into() }
+        Self {
+            group: group.into(),
+            resource: resource.into(),
+            identity: CUSTOM_IDENTITY.into(),
+        }
     }
 
     /// The key of one object.
     pub fn key(&self, cluster: &str, namespace: Option<&str>, name: &str) -> Key {
-        Key::new([&self.group, &self.resource, &self.identity, cluster, namespace.unwrap_or(""), name])
+        Key::new([
+            &self.group,
+            &self.resource,
+            &self.identity,
+            cluster,
+            namespace.unwrap_or(""),
+            name,
+        ])
     }
 
     /// The range of a call: everything, one cluster, one namespace. A set of clusters has the range of all.
-    pub fn prefix(&self, clusters: &Clusters, namespace: Option<&str>, name: Option<&str>) -> Prefix {
+    pub fn prefix(
+        &self,
+        clusters: &Clusters,
+        namespace: Option<&str>,
+        name: Option<&str>,
+    ) -> Prefix {
         let Some(cluster) = clusters.one() else {
             return Prefix::new([&self.group, &self.resource, &self.identity]);
         };
-        let family = [self.group.as_str(), &self.resource, &self.identity, cluster.as_str()];
+        let family = [
+            self.group.as_str(),
+            &self.resource,
+            &self.identity,
+            cluster.as_str(),
+        ];
         match (namespace, name) {
-            (namespace, Some(name)) => Prefix::new(family.into_iter().chain([namespace.unwrap_or(""), name])),
+            (namespace, Some(name)) => {
+                Prefix::new(family.into_iter().chain([namespace.unwrap_or(""), name]))
+            }
             (Some(namespace), None) => Prefix::new(family.into_iter().chain([namespace])),
             (None, None) => Prefix::new(family),
         }
@@ -97,5 +124,12 @@ impl<'a> ObjectKey<'a> {
 
 /// The key of a logical cluster's surface row.
 pub fn surface_key(cluster: &ClusterName) -> Key {
-    Key::new([INTERNAL_GROUP, "surfaces", "", cluster.as_str(), "", "surface"])
+    Key::new([
+        INTERNAL_GROUP,
+        "surfaces",
+        "",
+        cluster.as_str(),
+        "",
+        "surface",
+    ])
 }

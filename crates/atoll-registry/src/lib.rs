@@ -20,6 +20,7 @@ mod object;
 mod options;
 mod read;
 mod registry;
+mod shim;
 pub mod surface;
 mod write;
 
@@ -30,7 +31,8 @@ pub use indexes::{INDEX_DELETING, INDEX_OWNER, INDEX_PHASE, indexes};
 pub use keys::{CUSTOM_IDENTITY, INTERNAL_GROUP, ObjectKey, ResourceId, surface_key};
 pub use object::{Answer, List, Object, Outcome, Served};
 pub use options::{
-    DeleteOptions, FieldValidation, GetOptions, ListOptions, Propagation, VersionMatch, WatchOptions, WriteOptions,
+    DeleteOptions, FieldValidation, GetOptions, ListOptions, Propagation, VersionMatch,
+    WatchOptions, WriteOptions,
 };
 pub use read::watch::{EventKind, WatchItem, WatchSender, WatchStream};
 pub use registry::{Builder, Clock, Ids, RandomIds, Registry, SystemClock};

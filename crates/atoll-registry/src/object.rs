@@ -65,7 +65,12 @@ pub struct Object {
 impl Object {
     /// An object that is not stored: of a computed kind.
     pub fn computed(key: Key, revision: Revision, served: Served, value: &Value) -> Self {
-        Self { key, revision, row: Row::encode(value), served }
+        Self {
+            key,
+            revision,
+            row: Row::encode(value),
+            served,
+        }
     }
 
     /// The key's parts. A malformed key (there is none in a served family) reads as empty parts.
@@ -97,12 +102,19 @@ impl Object {
 
     /// The row's header and body.
     pub fn row(&self) -> Result<RowRef<'_>, Status> {
-        RowRef::parse(&self.row).map_err(|e| Status::internal(format!("stored row of {:?} is damaged: {e}", self.key)))
+        RowRef::parse(&self.row)
+            .map_err(|e| Status::internal(format!("stored row of {:?} is damaged: {e}", self.key)))
     }
 
     /// Appends the object as JSON at its served version.
     pub fn write_json(&self, out: &mut Vec<u8>) -> Result<(), Status> {
-        self.row()?.write_json(out, &self.served.api_version(), self.served.kind(), self.revision.0, Some(self.cluster()));
+        self.row()?.write_json(
+            out,
+            &self.served.api_version(),
+            self.served.kind(),
+            self.revision.0,
+            Some(self.cluster()),
+        );
         Ok(())
     }
 
@@ -116,7 +128,12 @@ impl Object {
     /// The object as a value, with apiVersion, kind, resourceVersion and the cluster annotation.
     pub fn value(&self) -> Result<Value, Status> {
         let row = self.row()?;
-        Ok(row.value(&self.served.api_version(), self.served.kind(), self.revision.0, Some(self.cluster())))
+        Ok(row.value(
+            &self.served.api_version(),
+            self.served.kind(),
+            self.revision.0,
+            Some(self.cluster()),
+        ))
     }
 }
 
@@ -154,7 +171,9 @@ impl Answer {
         match &self.outcome {
             Outcome::Object(object) => object.value(),
             Outcome::Value(value) => Ok(value.clone()),
-            Outcome::Status(status) => serde_json::to_value(status).map_err(|e| Status::internal(e.to_string())),
+            Outcome::Status(status) => {
+                serde_json::to_value(status).map_err(|e| Status::internal(e.to_string()))
+            }
         }
     }
 }

@@ -7,8 +7,8 @@ use atoll_store::Store;
 use serde_json::Value;
 
 use crate::{
-    Answer, Body, Call, ClusterName, Clusters, Computed, DeleteOptions, GetOptions, Hook, List, ListOptions, Object,
-    PatchType, ResourceRef, Virtual, WatchOptions, WatchStream, WriteOptions,
+    Answer, Body, Call, ClusterName, Clusters, Computed, DeleteOptions, GetOptions, Hook, List,
+    ListOptions, Object, PatchType, ResourceRef, Virtual, WatchOptions, WatchStream, WriteOptions,
     access::{ClusterKind, ClusterResolver},
     client::Client,
     surface::{self, Surface},
@@ -26,7 +26,9 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let since = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
         Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 }
@@ -52,7 +54,9 @@ impl Ids for RandomIds {
     }
 
     fn suffix(&self) -> String {
-        (0..5).map(|_| char::from(SUFFIX_LETTERS[rand::random_range(0..SUFFIX_LETTERS.len())])).collect()
+        (0..5)
+            .map(|_| char::from(SUFFIX_LETTERS[rand::random_range(0..SUFFIX_LETTERS.len())]))
+            .collect()
     }
 }
 
@@ -103,7 +107,11 @@ impl Builder {
             self.inner.all_hooks.push(hook);
         } else {
             for resource in resources {
-                self.inner.hooks.entry(resource).or_default().push(hook.clone());
+                self.inner
+                    .hooks
+                    .entry(resource)
+                    .or_default()
+                    .push(hook.clone());
             }
         }
         self
@@ -136,7 +144,9 @@ impl Builder {
 
     /// The registry.
     pub fn build(self) -> Registry {
-        Registry { inner: Arc::new(self.inner) }
+        Registry {
+            inner: Arc::new(self.inner),
+        }
     }
 }
 
@@ -196,7 +206,11 @@ impl Registry {
 
     /// A client that acts as the system in `cluster`: no authorization, everything else as for anybody.
     pub fn as_system(&self, cluster: ClusterName) -> Client {
-        Client::new(self.clone(), self.inner.system.clone(), Clusters::One(cluster))
+        Client::new(
+            self.clone(),
+            self.inner.system.clone(),
+            Clusters::One(cluster),
+        )
     }
 
     /// A client that acts as the system over all clusters; reads only.
@@ -233,12 +247,22 @@ impl Registry {
     }
 
     /// Creates an object.
-    pub async fn create(&self, call: &Call, body: Body, options: &WriteOptions) -> Result<Answer, Status> {
+    pub async fn create(
+        &self,
+        call: &Call,
+        body: Body,
+        options: &WriteOptions,
+    ) -> Result<Answer, Status> {
         crate::write::create::create(self, call, body, options).await
     }
 
     /// Replaces an object, or a subresource of it.
-    pub async fn update(&self, call: &Call, body: Body, options: &WriteOptions) -> Result<Answer, Status> {
+    pub async fn update(
+        &self,
+        call: &Call,
+        body: Body,
+        options: &WriteOptions,
+    ) -> Result<Answer, Status> {
         crate::write::update::update(self, call, body, options).await
     }
 

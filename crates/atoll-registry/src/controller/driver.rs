@@ -57,7 +57,10 @@ impl MetricsReader {
     pub fn read(&self) -> Vec<Metrics> {
         self.0
             .iter()
-            .map(|r| Metrics { queue: r.queue.lock().len(), ..r.metrics.lock().clone() })
+            .map(|r| Metrics {
+                queue: r.queue.lock().len(),
+                ..r.metrics.lock().clone()
+            })
             .collect()
     }
 }
@@ -65,13 +68,19 @@ impl MetricsReader {
 impl Driver {
     /// A driver without controllers.
     pub fn new(registry: Registry) -> Self {
-        Self { registry, runners: Vec::new() }
+        Self {
+            registry,
+            runners: Vec::new(),
+        }
     }
 
     /// Adds a controller.
     #[must_use]
     pub fn with(mut self, controller: Arc<dyn Controller>) -> Self {
-        let metrics = Metrics { name: controller.name(), ..Metrics::default() };
+        let metrics = Metrics {
+            name: controller.name(),
+            ..Metrics::default()
+        };
         self.runners.push(Arc::new(Runner {
             controller,
             queue: Mutex::default(),
@@ -107,7 +116,10 @@ async fn consume(registry: &Registry, runners: &[Arc<Runner>]) {
             for_all.push(runner.clone());
         }
         for resource in resources {
-            by_resource.entry(resource).or_default().push(runner.clone());
+            by_resource
+                .entry(resource)
+                .or_default()
+                .push(runner.clone());
         }
     }
     loop {
@@ -127,9 +139,18 @@ async fn consume(registry: &Registry, runners: &[Arc<Runner>]) {
         loop {
             match watch.next().await {
                 WatchItem::Event(event) => {
-                    let Some(key) = ObjectKey::parse(&event.key) else { continue };
-                    let resource = GroupResource { group: key.group.into(), resource: key.resource.into() };
-                    let wanted = by_resource.get(&resource).into_iter().flatten().chain(&for_all);
+                    let Some(key) = ObjectKey::parse(&event.key) else {
+                        continue;
+                    };
+                    let resource = GroupResource {
+                        group: key.group.into(),
+                        resource: key.resource.into(),
+                    };
+                    let wanted = by_resource
+                        .get(&resource)
+                        .into_iter()
+                        .flatten()
+                        .chain(&for_all);
                     for runner in wanted {
                         let mut woken = false;
                         runner.controller.wake(&event, &key, &mut |k| {
@@ -153,7 +174,10 @@ async fn consume(registry: &Registry, runners: &[Arc<Runner>]) {
 
 fn rescan(registry: &Registry, runner: &Runner) {
     let mut found = Vec::new();
-    if let Err(status) = runner.controller.pending(registry, &mut |key| found.push(key)) {
+    if let Err(status) = runner
+        .controller
+        .pending(registry, &mut |key| found.push(key))
+    {
         record_failure(runner, "", &status);
     }
     let mut queue = runner.queue.lock();
@@ -178,11 +202,15 @@ async fn work(registry: Registry, runner: Arc<Runner>) {
     let mut running: JoinSet<(String, Result<Next, Status>)> = JoinSet::new();
     loop {
         while running.len() < runner.controller.parallel() {
-            let Some(key) = runner.queue.lock().take(Instant::now()) else { break };
+            let Some(key) = runner.queue.lock().take(Instant::now()) else {
+                break;
+            };
             let (registry, controller) = (registry.clone(), runner.controller.clone());
             running.spawn(async move {
                 let work = AssertUnwindSafe(controller.reconcile(&registry, &key)).catch_unwind();
-                let result = work.await.unwrap_or_else(|_| Err(Status::internal("the controller panicked")));
+                let result = work
+                    .await
+                    .unwrap_or_else(|_| Err(Status::internal("the controller panicked")));
                 (key, result)
             });
         }
@@ -203,7 +231,10 @@ async fn sleep_until(due: Option<Instant>) {
     }
 }
 
-fn finished(runner: &Runner, ended: Result<(String, Result<Next, Status>), tokio::task::JoinError>) {
+fn finished(
+    runner: &Runner,
+    ended: Result<(String, Result<Next, Status>), tokio::task::JoinError>,
+) {
     // Panics are caught inside the task and nothing aborts it, so an error here means the runtime is going down.
     let Ok((key, result)) = ended else { return };
     let now = Instant::now();

@@ -60,7 +60,9 @@ impl Queue {
         while let Some((at, _)) = self.later.first()
             && *at <= now
         {
-            let Some((_, key)) = self.later.pop_first() else { break };
+            let Some((_, key)) = self.later.pop_first() else {
+                break;
+            };
             if let Some(state) = self.keys.get_mut(&key) {
                 state.later = None;
                 state.ready = true;
@@ -88,14 +90,22 @@ impl Queue {
     /// Work on `key` failed.
     pub(super) fn failed(&mut self, key: &str, now: Instant) {
         let failures = self.keys.get(key).map_or(0, |s| s.failures);
-        let delay = FIRST_DELAY.saturating_mul(1 << failures.min(14)).min(LAST_DELAY);
+        let delay = FIRST_DELAY
+            .saturating_mul(1 << failures.min(14))
+            .min(LAST_DELAY);
         self.finish(key, Some(now + delay), true);
     }
 
     fn finish(&mut self, key: &str, after: Option<Instant>, failed: bool) {
-        let Some(state) = self.keys.get_mut(key) else { return };
+        let Some(state) = self.keys.get_mut(key) else {
+            return;
+        };
         state.running = false;
-        state.failures = if failed { state.failures.saturating_add(1) } else { 0 };
+        state.failures = if failed {
+            state.failures.saturating_add(1)
+        } else {
+            0
+        };
         let again = std::mem::take(&mut state.again);
         if again && !failed {
             state.ready = true;

@@ -35,23 +35,47 @@ const POD: &[Field] = &[
     ("spec.hostNetwork", &["/spec/hostNetwork"], "false"),
     ("status.phase", &["/status/phase"], ""),
     ("status.podIP", &["/status/podIP"], ""),
-    ("status.nominatedNodeName", &["/status/nominatedNodeName"], ""),
+    (
+        "status.nominatedNodeName",
+        &["/status/nominatedNodeName"],
+        "",
+    ),
 ];
 /// Both groups of events: the stored form is core/v1.
 const EVENT: &[Field] = &[
     ("involvedObject.kind", &["/involvedObject/kind"], ""),
-    ("involvedObject.namespace", &["/involvedObject/namespace"], ""),
+    (
+        "involvedObject.namespace",
+        &["/involvedObject/namespace"],
+        "",
+    ),
     ("involvedObject.name", &["/involvedObject/name"], ""),
     ("involvedObject.uid", &["/involvedObject/uid"], ""),
-    ("involvedObject.apiVersion", &["/involvedObject/apiVersion"], ""),
-    ("involvedObject.resourceVersion", &["/involvedObject/resourceVersion"], ""),
-    ("involvedObject.fieldPath", &["/involvedObject/fieldPath"], ""),
+    (
+        "involvedObject.apiVersion",
+        &["/involvedObject/apiVersion"],
+        "",
+    ),
+    (
+        "involvedObject.resourceVersion",
+        &["/involvedObject/resourceVersion"],
+        "",
+    ),
+    (
+        "involvedObject.fieldPath",
+        &["/involvedObject/fieldPath"],
+        "",
+    ),
     ("regarding.kind", &["/involvedObject/kind"], ""),
     ("regarding.namespace", &["/involvedObject/namespace"], ""),
     ("regarding.name", &["/involvedObject/name"], ""),
     ("regarding.uid", &["/involvedObject/uid"], ""),
     ("regarding.apiVersion", &["/involvedObject/apiVersion"], ""),
-    ("regarding.resourceVersion", &["/involvedObject/resourceVersion"], ""),
+    (
+        "regarding.resourceVersion",
+        &["/involvedObject/resourceVersion"],
+        "",
+    ),
     ("regarding.fieldPath", &["/involvedObject/fieldPath"], ""),
     ("reason", &["/reason"], ""),
     ("reportingComponent", &["/reportingComponent"], ""),
@@ -67,16 +91,24 @@ fn selectable(group: &str, resource: &str) -> &'static [Field] {
         ("", "secrets") => &[("type", &["/type"], "")],
         ("", "namespaces") => &[("status.phase", &["/status/phase"], "")],
         ("", "nodes") => &[("spec.unschedulable", &["/spec/unschedulable"], "false")],
-        ("", "services") => &[("spec.clusterIP", &["/spec/clusterIP"], ""), ("spec.type", &["/spec/type"], "")],
+        ("", "services") => &[
+            ("spec.clusterIP", &["/spec/clusterIP"], ""),
+            ("spec.type", &["/spec/type"], ""),
+        ],
         ("", "replicationcontrollers") | ("apps", "replicasets") => {
             &[("status.replicas", &["/status/replicas"], "0")]
         }
         ("batch", "jobs") => &[("status.successful", &["/status/succeeded"], "0")],
-        ("certificates.k8s.io", "certificatesigningrequests") => &[("spec.signerName", &["/spec/signerName"], "")],
-        ("certificates.k8s.io", "clustertrustbundles") => &[("spec.signerName", &["/spec/signerName"], "")],
-        ("resource.k8s.io", "resourceslices") => {
-            &[("spec.nodeName", &["/spec/nodeName"], ""), ("spec.driver", &["/spec/driver"], "")]
+        ("certificates.k8s.io", "certificatesigningrequests") => {
+            &[("spec.signerName", &["/spec/signerName"], "")]
         }
+        ("certificates.k8s.io", "clustertrustbundles") => {
+            &[("spec.signerName", &["/spec/signerName"], "")]
+        }
+        ("resource.k8s.io", "resourceslices") => &[
+            ("spec.nodeName", &["/spec/nodeName"], ""),
+            ("spec.driver", &["/spec/driver"], ""),
+        ],
         _ => &[],
     }
 }
@@ -92,7 +124,12 @@ pub(crate) fn compile(served: &Served, selector: &FieldSelector) -> Result<Vec<F
         match field {
             "metadata.name" => return Some(Place::Name),
             // Namespaces and nodes had a short form once.
-            "name" if matches!(definition.names.plural.as_str(), "namespaces" | "persistentvolumes") => {
+            "name"
+                if matches!(
+                    definition.names.plural.as_str(),
+                    "namespaces" | "persistentvolumes"
+                ) =>
+            {
                 return Some(Place::Name);
             }
             "metadata.namespace" => return Some(Place::Namespace),
@@ -103,10 +140,14 @@ pub(crate) fn compile(served: &Served, selector: &FieldSelector) -> Result<Vec<F
         }
         let dotted = format!(".{field}");
         let declared = served.version().selectable_fields.iter();
-        declared.into_iter().find(|p| {
-            let text = p.to_string();
-            text == dotted || text == field
-        }).cloned().map(Place::Path)
+        declared
+            .into_iter()
+            .find(|p| {
+                let text = p.to_string();
+                text == dotted || text == field
+            })
+            .cloned()
+            .map(Place::Path)
     };
     selector
         .requirements
@@ -151,7 +192,9 @@ impl FieldTest {
                 .filter_map(|p| body?.pointer(p).map(text))
                 .find(|t| !t.is_empty())
                 .unwrap_or(Cow::Borrowed(absent)),
-            Place::Path(path) => body.and_then(|b| path.first(b)).map_or(Cow::Borrowed(""), text),
+            Place::Path(path) => body
+                .and_then(|b| path.first(b))
+                .map_or(Cow::Borrowed(""), text),
         };
         (found == self.value.as_str()) != self.negated
     }

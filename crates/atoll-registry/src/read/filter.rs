@@ -26,7 +26,9 @@ impl Filter {
         selector: &FieldSelector,
     ) -> Result<Self, Status> {
         let fields = fields::compile(&target.served, selector)?;
-        let by_field = fields.iter().find_map(|f| f.exact_name().map(str::to_owned));
+        let by_field = fields
+            .iter()
+            .find_map(|f| f.exact_name().map(str::to_owned));
         Ok(Self {
             clusters: call.clusters.clone(),
             namespace: call.namespace.clone(),
@@ -45,8 +47,13 @@ impl Filter {
     /// The narrowest prefix that holds everything that can match.
     pub(crate) fn prefix(&self, target: &Target) -> Prefix {
         let namespaced = target.served.definition.namespaced();
-        let name = self.name.as_deref().filter(|_| !namespaced || self.namespace.is_some());
-        target.id.prefix(&self.clusters, self.namespace.as_deref(), name)
+        let name = self
+            .name
+            .as_deref()
+            .filter(|_| !namespaced || self.namespace.is_some());
+        target
+            .id
+            .prefix(&self.clusters, self.namespace.as_deref(), name)
     }
 
     /// The prefixes to range over, in key order: more than one only for a set of clusters.
@@ -55,7 +62,13 @@ impl Filter {
             Clusters::One(_) | Clusters::All => vec![self.prefix(target)],
             Clusters::Set(set) => set
                 .iter()
-                .map(|c| Filter { clusters: Clusters::One(c.clone()), ..self.clone() }.prefix(target))
+                .map(|c| {
+                    Filter {
+                        clusters: Clusters::One(c.clone()),
+                        ..self.clone()
+                    }
+                    .prefix(target)
+                })
                 .collect(),
         }
     }

@@ -11,7 +11,11 @@ use super::{
 };
 use crate::{Call, GetOptions, Object, Registry};
 
-pub(crate) async fn get(registry: &Registry, call: &Call, options: &GetOptions) -> Result<Object, Status> {
+pub(crate) async fn get(
+    registry: &Registry,
+    call: &Call,
+    options: &GetOptions,
+) -> Result<Object, Status> {
     if let Some(computed) = registry.computed(&call.resource) {
         return computed.get(registry, call, options).await;
     }
@@ -20,15 +24,26 @@ pub(crate) async fn get(registry: &Registry, call: &Call, options: &GetOptions) 
     let target = Target::resolve(registry, snapshot.as_ref(), call, Verb::Get)?;
     let place = target.place()?;
     let name = name_of(call)?;
-    let key = target.id.key(place.cluster.as_str(), call.namespace.as_deref(), name);
+    let key = target
+        .id
+        .key(place.cluster.as_str(), call.namespace.as_deref(), name);
     let version = snapshot
         .get(&key)
         .map_err(super::read_error)?
         .ok_or_else(|| Status::not_found(&target.group_resource(), name))?;
-    let object = Object { key, revision: version.modified, row: version.row, served: target.served };
+    let object = Object {
+        key,
+        revision: version.modified,
+        row: version.row,
+        served: target.served,
+    };
     crate::convert::shown(object)
 }
 
-pub(crate) async fn get_scale(registry: &Registry, call: &Call, options: &GetOptions) -> Result<Value, Status> {
+pub(crate) async fn get_scale(
+    registry: &Registry,
+    call: &Call,
+    options: &GetOptions,
+) -> Result<Value, Status> {
     crate::write::scale::read(&get(registry, call, options).await?)
 }

@@ -13,7 +13,11 @@ use crate::{Call, List, ListOptions, Object, ObjectKey, Registry};
 /// Rows read between two yields to the other tasks of the thread.
 const CHUNK: usize = 1000;
 
-pub(crate) async fn list(registry: &Registry, call: &Call, options: &ListOptions) -> Result<List, Status> {
+pub(crate) async fn list(
+    registry: &Registry,
+    call: &Call,
+    options: &ListOptions,
+) -> Result<List, Status> {
     if let Some(computed) = registry.computed(&call.resource) {
         return computed.list(registry, call, options).await;
     }
@@ -23,11 +27,21 @@ pub(crate) async fn list(registry: &Registry, call: &Call, options: &ListOptions
             versions::check_continue(options)?;
             let token = Token::decode(text, filters)?;
             let snapshot = resume(registry, &token).await?;
-            (snapshot, Some(token.last()?), token.remaining, token.revision.is_some())
+            (
+                snapshot,
+                Some(token.last()?),
+                token.remaining,
+                token.revision.is_some(),
+            )
         }
         _ => {
             let wanted = versions::for_list(options)?;
-            (versions::snapshot(&registry.inner.store, wanted).await?, None, None, true)
+            (
+                versions::snapshot(&registry.inner.store, wanted).await?,
+                None,
+                None,
+                true,
+            )
         }
     };
     let target = Target::resolve(registry, snapshot.as_ref(), call, Verb::List)?;
@@ -42,8 +56,15 @@ pub(crate) async fn list(registry: &Registry, call: &Call, options: &ListOptions
         remaining = Some(total);
     }
 
-    let limit = usize::try_from(options.limit).ok().filter(|l| *l > 0).unwrap_or(usize::MAX);
-    let mut page = Page { objects: Vec::new(), limit, more: false };
+    let limit = usize::try_from(options.limit)
+        .ok()
+        .filter(|l| *l > 0)
+        .unwrap_or(usize::MAX);
+    let mut page = Page {
+        objects: Vec::new(),
+        limit,
+        more: false,
+    };
     let mut after = after;
     for prefix in prefixes {
         // Behind the prefix already: a page before covered it.
@@ -94,8 +115,7 @@ async fn resume(registry: &Registry, token: &Token) -> Result<Arc<dyn Snapshot>,
     match store.snapshot(At::Exact(revision)) {
         Ok(snapshot) => Ok(snapshot),
         Err(ReadError::Compacted { .. }) => {
-            let fresh = Token { revision: None, remaining: None, ..token.clone() };
-            Err(Status::expired_continue(Some(fresh.encode())))
+            Err(Status::expired_continue(Some(token.unpinned().encode())))
         }
         Err(error) => Err(read_error(error)),
     }
@@ -132,8 +152,12 @@ impl Page {
             };
             let last = (read >= CHUNK).then(|| key.clone());
             if matches {
-                let object =
-                    Object { key, revision: version.modified, row: version.row, served: target.served.clone() };
+                let object = Object {
+                    key,
+                    revision: version.modified,
+                    row: version.row,
+                    served: target.served.clone(),
+                };
                 self.objects.push(crate::convert::shown(object)?);
             }
             if last.is_some() {

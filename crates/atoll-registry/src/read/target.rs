@@ -43,7 +43,11 @@ impl Target {
             Some(cluster) => {
                 let kind = registry.cluster_kind(cluster)?;
                 let surface = surface::load_in(registry, snapshot, cluster, kind)?;
-                Some(Place { cluster: cluster.clone(), kind, surface })
+                Some(Place {
+                    cluster: cluster.clone(),
+                    kind,
+                    surface,
+                })
             }
         };
         let entry: Option<&Entry> = match &place {
@@ -56,10 +60,18 @@ impl Target {
             definition.storage
         } else {
             let named = |v: &atoll_kube::VersionDef| v.name == resource.version && v.served;
-            definition.versions.iter().position(named).ok_or_else(Status::no_such_path)?
+            definition
+                .versions
+                .iter()
+                .position(named)
+                .ok_or_else(Status::no_such_path)?
         };
-        let target =
-            Self { id: entry.id(), terminating: entry.terminating, served: Served { definition, index }, place };
+        let target = Self {
+            id: entry.id(),
+            terminating: entry.terminating,
+            served: Served { definition, index },
+            place,
+        };
         target.check_shape(call, verb)?;
         Ok(target)
     }
@@ -76,14 +88,23 @@ impl Target {
                 "scale" => known.scale.is_some(),
                 other => known.others.iter().any(|o| o.name == other),
             };
-            return if exists { Ok(()) } else { Err(Status::no_such_path()) };
+            return if exists {
+                Ok(())
+            } else {
+                Err(Status::no_such_path())
+            };
         }
         if !definition.allows(verb) {
-            return Err(Status::method_not_supported(&self.group_resource(), verb.as_str()));
+            return Err(Status::method_not_supported(
+                &self.group_resource(),
+                verb.as_str(),
+            ));
         }
         let path = call.name.iter().chain(&call.namespace);
         if path.into_iter().any(|part| part.bytes().any(|b| b < 0x20)) {
-            return Err(Status::bad_request("a name in the path contains a control character"));
+            return Err(Status::bad_request(
+                "a name in the path contains a control character",
+            ));
         }
         Ok(())
     }

@@ -30,21 +30,46 @@ pub(crate) struct Token {
 /// What must be the same on every page.
 pub(crate) fn filters(call: &Call, options: &ListOptions) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (&call.resource.group, &call.resource.resource, &call.namespace).hash(&mut hasher);
+    (
+        &call.resource.group,
+        &call.resource.resource,
+        &call.namespace,
+    )
+        .hash(&mut hasher);
     (&options.labels, &options.fields).hash(&mut hasher);
     call.clusters.one().map(|c| c.as_str()).hash(&mut hasher);
     hasher.finish()
 }
 
 impl Token {
-    pub(crate) fn new(revision: Option<Revision>, last: &Key, filters: u64, remaining: Option<u64>) -> Self {
-        Self { revision, last: BASE64.encode(last.as_bytes()), filters, remaining }
+    pub(crate) fn new(
+        revision: Option<Revision>,
+        last: &Key,
+        filters: u64,
+        remaining: Option<u64>,
+    ) -> Self {
+        Self {
+            revision,
+            last: BASE64.encode(last.as_bytes()),
+            filters,
+            remaining,
+        }
     }
 
     /// The last key handed out.
     pub(crate) fn last(&self) -> Result<Key, Status> {
         let bytes = BASE64.decode(&self.last).map_err(|_| invalid())?;
         Key::from_bytes(Bytes::from(bytes)).map_err(|_| invalid())
+    }
+
+    /// The token that goes on from the same place at whatever revision is newest then.
+    pub(crate) fn unpinned(&self) -> Self {
+        Self {
+            revision: None,
+            remaining: None,
+            last: self.last.clone(),
+            filters: self.filters,
+        }
     }
 
     pub(crate) fn encode(&self) -> String {
@@ -57,7 +82,9 @@ impl Token {
         let bytes = BASE64.decode(text).map_err(|_| invalid())?;
         let token: Self = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
         if token.filters != filters {
-            return Err(Status::bad_request("continue key is not valid: it belongs to another list"));
+            return Err(Status::bad_request(
+                "continue key is not valid: it belongs to another list",
+            ));
         }
         Ok(token)
     }

@@ -26,8 +26,14 @@ pub(crate) enum Wanted {
 
 /// The number in a resourceVersion; `None` when absent or empty.
 pub(crate) fn parse(text: Option<&str>) -> Result<Option<Revision>, Status> {
-    let Some(text) = text.filter(|t| !t.is_empty()) else { return Ok(None) };
-    text.parse().map(Some).map_err(|_| Status::bad_request(format!("invalid resource version {text:?}: it must be a number")))
+    let Some(text) = text.filter(|t| !t.is_empty()) else {
+        return Ok(None);
+    };
+    text.parse().map(Some).map_err(|_| {
+        Status::bad_request(format!(
+            "invalid resource version {text:?}: it must be a number"
+        ))
+    })
 }
 
 /// What a get wants.
@@ -49,11 +55,17 @@ pub(crate) fn for_list(options: &ListOptions) -> Result<Wanted, Status> {
     const MATCH: &str = "resourceVersionMatch";
     let revision = parse(options.resource_version.as_deref())?;
     if options.version_match.is_some() && revision.is_none() {
-        return Err(refuse(MATCH, format!("{MATCH} is forbidden unless resourceVersion is provided")));
+        return Err(refuse(
+            MATCH,
+            format!("{MATCH} is forbidden unless resourceVersion is provided"),
+        ));
     }
     Ok(match (revision, options.version_match) {
         (Some(Revision(0)), Some(VersionMatch::Exact)) => {
-            return Err(refuse(MATCH, format!("{MATCH} \"Exact\" is forbidden for resourceVersion \"0\"")));
+            return Err(refuse(
+                MATCH,
+                format!("{MATCH} \"Exact\" is forbidden for resourceVersion \"0\""),
+            ));
         }
         (None, _) => Wanted::Recent,
         (Some(Revision(0)), _) => Wanted::Any,
@@ -71,7 +83,9 @@ pub(crate) fn check_continue(options: &ListOptions) -> Result<(), Status> {
     }
     match parse(options.resource_version.as_deref())? {
         None | Some(Revision(0)) => Ok(()),
-        Some(_) => Err(Status::bad_request("specifying resource version is not allowed when using continue")),
+        Some(_) => Err(Status::bad_request(
+            "specifying resource version is not allowed when using continue",
+        )),
     }
 }
 
@@ -91,7 +105,8 @@ pub(crate) fn for_watch(options: &WatchOptions) -> Result<Start, Status> {
     const MATCH: &str = "resourceVersionMatch";
     match (options.send_initial_events, options.version_match) {
         (None, Some(_)) => {
-            let detail = format!("{MATCH} is forbidden for watch unless sendInitialEvents is provided");
+            let detail =
+                format!("{MATCH} is forbidden for watch unless sendInitialEvents is provided");
             return Err(refuse(MATCH, detail));
         }
         (Some(_), None) => {
@@ -100,18 +115,37 @@ pub(crate) fn for_watch(options: &WatchOptions) -> Result<Start, Status> {
         }
         (Some(_), Some(VersionMatch::Exact)) => {
             let error = FieldError::not_supported(MATCH, "Exact", ["NotOlderThan"]);
-            return Err(Status::invalid(&GroupKind::new("meta.k8s.io", "ListOptions"), "", &[error]));
+            return Err(Status::invalid(
+                &GroupKind::new("meta.k8s.io", "ListOptions"),
+                "",
+                &[error],
+            ));
         }
         _ => {}
     }
     let revision = parse(options.resource_version.as_deref())?;
     Ok(match (options.send_initial_events, revision) {
-        (Some(true), None) => Start::State { wanted: Wanted::Recent, bookmark: options.bookmarks },
-        (Some(true), Some(Revision(0))) => Start::State { wanted: Wanted::Any, bookmark: options.bookmarks },
-        (Some(true), Some(r)) => Start::State { wanted: Wanted::AtLeast(r), bookmark: options.bookmarks },
+        (Some(true), None) => Start::State {
+            wanted: Wanted::Recent,
+            bookmark: options.bookmarks,
+        },
+        (Some(true), Some(Revision(0))) => Start::State {
+            wanted: Wanted::Any,
+            bookmark: options.bookmarks,
+        },
+        (Some(true), Some(r)) => Start::State {
+            wanted: Wanted::AtLeast(r),
+            bookmark: options.bookmarks,
+        },
         (Some(false), None | Some(Revision(0))) => Start::Now,
-        (None, None) => Start::State { wanted: Wanted::Recent, bookmark: false },
-        (None, Some(Revision(0))) => Start::State { wanted: Wanted::Any, bookmark: false },
+        (None, None) => Start::State {
+            wanted: Wanted::Recent,
+            bookmark: false,
+        },
+        (None, Some(Revision(0))) => Start::State {
+            wanted: Wanted::Any,
+            bookmark: false,
+        },
         (_, Some(r)) => Start::After(r),
     })
 }
@@ -120,13 +154,18 @@ pub(crate) fn for_watch(options: &WatchOptions) -> Result<Start, Status> {
 pub(crate) async fn wait_for(store: &dyn Store, revision: Revision) -> Result<(), Status> {
     match store.wait_for(revision, PATIENCE).await {
         Ok(()) => Ok(()),
-        Err(ReadError::Future { head }) => Err(Status::too_large_resource_version(revision.0, head.0, 1)),
+        Err(ReadError::Future { head }) => {
+            Err(Status::too_large_resource_version(revision.0, head.0, 1))
+        }
         Err(error) => Err(super::read_error(error)),
     }
 }
 
 /// The snapshot that is wanted.
-pub(crate) async fn snapshot(store: &Arc<dyn Store>, wanted: Wanted) -> Result<Arc<dyn Snapshot>, Status> {
+pub(crate) async fn snapshot(
+    store: &Arc<dyn Store>,
+    wanted: Wanted,
+) -> Result<Arc<dyn Snapshot>, Status> {
     let at = match wanted {
         Wanted::Recent => {
             store.barrier().await;
@@ -159,7 +198,11 @@ mod tests {
                 limit,
                 ..ListOptions::default()
             };
-            assert_eq!(for_list(&options).ok(), expected, "rv={rv:?} match={version_match:?} limit={limit}");
+            assert_eq!(
+                for_list(&options).ok(),
+                expected,
+                "rv={rv:?} match={version_match:?} limit={limit}"
+            );
         };
         let seven = Revision(7);
         check(None, None, 0, Some(Wanted::Recent));
@@ -173,7 +216,12 @@ mod tests {
         check(Some("7"), Some(Exact), 0, Some(Wanted::Exactly(seven)));
         check(None, Some(NotOlderThan), 0, None);
         check(Some("0"), Some(NotOlderThan), 5, Some(Wanted::Any));
-        check(Some("7"), Some(NotOlderThan), 5, Some(Wanted::AtLeast(seven)));
+        check(
+            Some("7"),
+            Some(NotOlderThan),
+            5,
+            Some(Wanted::AtLeast(seven)),
+        );
         check(Some("x"), None, 0, None);
     }
 
@@ -187,15 +235,56 @@ mod tests {
                 send_initial_events: initial,
                 ..WatchOptions::default()
             };
-            assert_eq!(for_watch(&options).ok(), expected, "rv={rv:?} initial={initial:?}");
+            assert_eq!(
+                for_watch(&options).ok(),
+                expected,
+                "rv={rv:?} initial={initial:?}"
+            );
         };
         let newer = Some(VersionMatch::NotOlderThan);
-        check(None, None, None, Some(Start::State { wanted: Wanted::Recent, bookmark: false }));
-        check(Some("0"), None, None, Some(Start::State { wanted: Wanted::Any, bookmark: false }));
+        check(
+            None,
+            None,
+            None,
+            Some(Start::State {
+                wanted: Wanted::Recent,
+                bookmark: false,
+            }),
+        );
+        check(
+            Some("0"),
+            None,
+            None,
+            Some(Start::State {
+                wanted: Wanted::Any,
+                bookmark: false,
+            }),
+        );
         check(Some("9"), None, None, Some(Start::After(Revision(9))));
-        check(None, Some(true), newer, Some(Start::State { wanted: Wanted::Recent, bookmark: true }));
-        check(Some("9"), Some(true), newer, Some(Start::State { wanted: Wanted::AtLeast(Revision(9)), bookmark: true }));
-        check(Some("9"), Some(false), newer, Some(Start::After(Revision(9))));
+        check(
+            None,
+            Some(true),
+            newer,
+            Some(Start::State {
+                wanted: Wanted::Recent,
+                bookmark: true,
+            }),
+        );
+        check(
+            Some("9"),
+            Some(true),
+            newer,
+            Some(Start::State {
+                wanted: Wanted::AtLeast(Revision(9)),
+                bookmark: true,
+            }),
+        );
+        check(
+            Some("9"),
+            Some(false),
+            newer,
+            Some(Start::After(Revision(9))),
+        );
         check(None, Some(false), newer, Some(Start::Now));
         check(None, Some(true), None, None);
         check(None, None, newer, None);

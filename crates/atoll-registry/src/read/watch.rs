@@ -6,7 +6,9 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use atoll_kube::{Status, definition::Verb};
-use atoll_store::{At, Event, Key, Prefix, ReadError, Revision, Snapshot, Watch, WatchItem as StoreItem};
+use atoll_store::{
+    At, Event, Key, Prefix, ReadError, Revision, Snapshot, Watch, WatchItem as StoreItem,
+};
 use bytes::Bytes;
 use tokio::{sync::mpsc, time::Instant};
 
@@ -89,7 +91,12 @@ impl WatchStream {
     /// A watch fed by hand: for computed kinds. The sender notices when the watcher has gone.
     pub fn channel(capacity: usize) -> (WatchSender, Self) {
         let (sender, receiver) = mpsc::channel(capacity);
-        (sender, Self { source: Source::Channel(receiver) })
+        (
+            sender,
+            Self {
+                source: Source::Channel(receiver),
+            },
+        )
     }
 
     /// The next item; `None` after the end. Cancel safe.
@@ -99,7 +106,10 @@ impl WatchStream {
             Source::Channel(receiver) => receiver.recv().await,
             Source::Ended => None,
         };
-        if !matches!(item, Some(WatchItem::Event { .. } | WatchItem::Bookmark { .. })) {
+        if !matches!(
+            item,
+            Some(WatchItem::Event { .. } | WatchItem::Bookmark { .. })
+        ) {
             self.source = Source::Ended;
         }
         item
@@ -124,7 +134,11 @@ struct Initial {
     bookmark: bool,
 }
 
-pub(crate) async fn watch(registry: &Registry, call: &Call, options: &WatchOptions) -> Result<WatchStream, Status> {
+pub(crate) async fn watch(
+    registry: &Registry,
+    call: &Call,
+    options: &WatchOptions,
+) -> Result<WatchStream, Status> {
     if let Some(computed) = registry.computed(&call.resource) {
         return computed.watch(registry, call, options).await;
     }
@@ -162,8 +176,17 @@ pub(crate) async fn watch(registry: &Registry, call: &Call, options: &WatchOptio
         Start::After(_) | Start::Now => None,
     };
     let bookmarks = options.bookmarks.then(next_bookmark);
-    let watch = StoreWatch { watch, filter, served: target.served, initial, bookmarks, after };
-    Ok(WatchStream { source: Source::Store(Box::new(watch)) })
+    let watch = StoreWatch {
+        watch,
+        filter,
+        served: target.served,
+        initial,
+        bookmarks,
+        after,
+    };
+    Ok(WatchStream {
+        source: Source::Store(Box::new(watch)),
+    })
 }
 
 /// Too old a start is told as the first and only event, as Kubernetes does.
@@ -211,7 +234,9 @@ impl StoreWatch {
                     Err(status) => return WatchItem::Error(status),
                 },
                 StoreItem::Progress(_) => {}
-                StoreItem::Lost(error) => return WatchItem::Error(lost(error, self.watch.progress())),
+                StoreItem::Lost(error) => {
+                    return WatchItem::Error(lost(error, self.watch.progress()));
+                }
             }
         }
     }
@@ -221,19 +246,29 @@ impl StoreWatch {
         let initial = self.initial.as_mut()?;
         match initial.next(&self.filter, &self.served) {
             Err(status) => Some(Err(status)),
-            Ok(Some(object)) => Some(Ok(WatchItem::Event { kind: EventKind::Added, object, event: None })),
+            Ok(Some(object)) => Some(Ok(WatchItem::Event {
+                kind: EventKind::Added,
+                object,
+                event: None,
+            })),
             Ok(None) => {
                 let (bookmark, revision) = (initial.bookmark, initial.snapshot.revision());
                 self.initial = None;
                 let served = self.served.clone();
-                bookmark.then_some(Ok(WatchItem::Bookmark { revision, initial_end: true, served }))
+                bookmark.then_some(Ok(WatchItem::Bookmark {
+                    revision,
+                    initial_end: true,
+                    served,
+                }))
             }
         }
     }
 
     /// An event as this watcher's selectors see it.
     fn tell(&self, event: Arc<Event>) -> Result<Option<WatchItem>, Status> {
-        let Some(key) = ObjectKey::parse(&event.key) else { return Ok(None) };
+        let Some(key) = ObjectKey::parse(&event.key) else {
+            return Ok(None);
+        };
         if !self.filter.matches_key(&key) {
             return Ok(None);
         }
@@ -254,12 +289,30 @@ impl StoreWatch {
             (true, true) => (EventKind::Modified, event.current.as_ref()),
             (true, false) => {
                 let previous = event.previous.as_ref().map(|v| &v.row);
-                (EventKind::Deleted, if event.is_delete() { event.last.as_ref().or(previous) } else { previous })
+                (
+                    EventKind::Deleted,
+                    if event.is_delete() {
+                        event.last.as_ref().or(previous)
+                    } else {
+                        previous
+                    },
+                )
             }
         };
-        let Some(row) = row.cloned() else { return Ok(None) };
-        let object = Object { key: event.key.clone(), revision: event.revision, row, served: self.served.clone() };
-        Ok(Some(WatchItem::Event { kind, object: crate::convert::shown(object)?, event: Some(event) }))
+        let Some(row) = row.cloned() else {
+            return Ok(None);
+        };
+        let object = Object {
+            key: event.key.clone(),
+            revision: event.revision,
+            row,
+            served: self.served.clone(),
+        };
+        Ok(Some(WatchItem::Event {
+            kind,
+            object: crate::convert::shown(object)?,
+            event: Some(event),
+        }))
     }
 }
 
@@ -269,7 +322,9 @@ impl Initial {
             if let Some(object) = self.ready.pop_front() {
                 return crate::convert::shown(object).map(Some);
             }
-            let Some(prefix) = self.prefixes.front() else { return Ok(None) };
+            let Some(prefix) = self.prefixes.front() else {
+                return Ok(None);
+            };
             let mut read = 0;
             let from = self.last.take();
             for item in self.snapshot.range(prefix, from.as_ref()).take(CHUNK) {

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use atoll_kube::{Definition, builtin};
+use atoll_kube::Definition;
 use sha2::{Digest as _, Sha256};
 
 use super::{Entry, Surface, Table};
-use crate::ClusterKind;
+use crate::{ClusterKind, shim::builtin};
 
 pub(super) struct Base {
     kind: ClusterKind,
@@ -24,7 +24,11 @@ impl Base {
         }
         let entries = definitions
             .iter()
-            .map(|d| Entry { definition: d.clone(), identity: "", terminating: false })
+            .map(|d| Entry {
+                definition: d.clone(),
+                identity: "",
+                terminating: false,
+            })
             .collect();
         Self {
             kind,
@@ -37,7 +41,9 @@ impl Base {
 
     /// The surface of a cluster without definitions of its own.
     pub(super) fn surface(&'static self) -> Arc<Surface> {
-        self.surface.get_or_init(|| Arc::new(Surface::new(self.kind, "", Vec::new()))).clone()
+        self.surface
+            .get_or_init(|| Arc::new(Surface::new(self.kind, "", Vec::new())))
+            .clone()
     }
 }
 
@@ -61,7 +67,11 @@ pub(super) fn of(kind: ClusterKind) -> &'static Base {
 /// What answers for a built-in resource, whatever the cluster: for reads over all clusters.
 pub fn everywhere(group: &str, resource: &str) -> Option<&'static Entry> {
     static ALL: LazyLock<Table> = LazyLock::new(|| {
-        let entry = |d: &Arc<Definition>| Entry { definition: d.clone(), identity: "", terminating: false };
+        let entry = |d: &Arc<Definition>| Entry {
+            definition: d.clone(),
+            identity: "",
+            terminating: false,
+        };
         Table::new(builtin::definitions().iter().map(entry).collect())
     });
     ALL.resource(group, resource)

@@ -34,18 +34,32 @@ impl Cache {
     }
 
     pub(super) fn surface(&self, kind: ClusterKind, id: &str) -> Option<Arc<Surface>> {
-        self.surfaces.get(&(kind, id.to_owned())).map(|(surface, _)| surface)
+        self.surfaces
+            .get(&(kind, id.to_owned()))
+            .map(|(surface, _)| surface)
     }
 
-    pub(super) fn keep_surface(&self, kind: ClusterKind, id: &str, surface: Arc<Surface>, weight: u64) {
-        self.surfaces.insert((kind, id.to_owned()), (surface, weight));
+    pub(super) fn keep_surface(
+        &self,
+        kind: ClusterKind,
+        id: &str,
+        surface: Arc<Surface>,
+        weight: u64,
+    ) {
+        self.surfaces
+            .insert((kind, id.to_owned()), (surface, weight));
     }
 
     pub(super) fn definition(&self, id: DefinitionId) -> Option<(Arc<Definition>, u64)> {
         self.definitions.get(&id)
     }
 
-    pub(super) fn keep_definition(&self, id: DefinitionId, definition: Arc<Definition>, weight: u64) {
+    pub(super) fn keep_definition(
+        &self,
+        id: DefinitionId,
+        definition: Arc<Definition>,
+        weight: u64,
+    ) {
         self.definitions.insert(id, (definition, weight));
     }
 }

@@ -36,7 +36,11 @@ impl Entry {
     /// The family of its keys.
     pub fn id(&self) -> ResourceId {
         let (group, resource) = stored_as(&self.definition.group, &self.definition.names.plural);
-        ResourceId { group: group.into(), resource: resource.into(), identity: self.identity.into() }
+        ResourceId {
+            group: group.into(),
+            resource: resource.into(),
+            identity: self.identity.into(),
+        }
     }
 }
 
@@ -61,16 +65,26 @@ impl Table {
         let mut table = Self::default();
         for (i, entry) in entries.iter().enumerate() {
             let d = &entry.definition;
-            table.by_resource.entry(d.group.clone()).or_default().insert(d.names.plural.clone(), i);
+            table
+                .by_resource
+                .entry(d.group.clone())
+                .or_default()
+                .insert(d.names.plural.clone(), i);
             // A kind may belong to several resources (none of ours does); the first keeps it.
-            table.by_kind.entry(d.group.clone()).or_default().entry(d.names.kind.clone()).or_insert(i);
+            table
+                .by_kind
+                .entry(d.group.clone())
+                .or_default()
+                .entry(d.names.kind.clone())
+                .or_insert(i);
         }
         table.entries = entries;
         table
     }
 
     fn resource(&self, group: &str, resource: &str) -> Option<&Entry> {
-        self.entries.get(*self.by_resource.get(group)?.get(resource)?)
+        self.entries
+            .get(*self.by_resource.get(group)?.get(resource)?)
     }
 
     fn kind(&self, group: &str, kind: &str) -> Option<&Entry> {
@@ -95,9 +109,19 @@ impl Surface {
         let definitions = if local.is_empty() {
             base.definitions.clone()
         } else {
-            base.definitions.iter().chain(local.iter().map(|e| &e.definition)).cloned().collect()
+            base.definitions
+                .iter()
+                .chain(local.iter().map(|e| &e.definition))
+                .cloned()
+                .collect()
         };
-        Self { id, kind, base, local: Table::new(local), definitions }
+        Self {
+            id,
+            kind,
+            base,
+            local: Table::new(local),
+            definitions,
+        }
     }
 
     /// Hash of what it holds: equal surfaces have equal ids. The ETag of discovery.
@@ -122,24 +146,40 @@ impl Surface {
 
     /// What answers for a resource.
     pub fn resource(&self, group: &str, resource: &str) -> Option<&Entry> {
-        self.base.table.resource(group, resource).or_else(|| self.local.resource(group, resource))
+        self.base
+            .table
+            .resource(group, resource)
+            .or_else(|| self.local.resource(group, resource))
     }
 
     /// What answers for a kind.
     pub fn kind(&self, group: &str, kind: &str) -> Option<&Entry> {
-        self.base.table.kind(group, kind).or_else(|| self.local.kind(group, kind))
+        self.base
+            .table
+            .kind(group, kind)
+            .or_else(|| self.local.kind(group, kind))
     }
 }
 
 impl fmt::Debug for Surface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Surface({:?} {}, {} local)", self.kind, self.id, self.local.entries.len())
+        write!(
+            f,
+            "Surface({:?} {}, {} local)",
+            self.kind,
+            self.id,
+            self.local.entries.len()
+        )
     }
 }
 
 /// The surface of `cluster` now.
 pub(crate) fn load(registry: &Registry, cluster: &ClusterName) -> Result<Arc<Surface>, Status> {
-    let snapshot = registry.inner.store.snapshot(At::Latest).map_err(crate::read::read_error)?;
+    let snapshot = registry
+        .inner
+        .store
+        .snapshot(At::Latest)
+        .map_err(crate::read::read_error)?;
     let kind = registry.cluster_kind(cluster)?;
     load_in(registry, snapshot.as_ref(), cluster, kind)
 }
@@ -151,7 +191,10 @@ pub(crate) fn load_in(
     cluster: &ClusterName,
     kind: ClusterKind,
 ) -> Result<Arc<Surface>, Status> {
-    let Some(version) = snapshot.get(&surface_key(cluster)).map_err(crate::read::read_error)? else {
+    let Some(version) = snapshot
+        .get(&surface_key(cluster))
+        .map_err(crate::read::read_error)?
+    else {
         return Ok(base::of(kind).surface());
     };
     let cache = &registry.inner.surfaces;
@@ -163,9 +206,14 @@ pub(crate) fn load_in(
     let mut local = Vec::with_capacity(row.entries.len());
     let mut weight = 512;
     for entry in &row.entries {
-        let (definition, bytes) = definition(registry, snapshot, cluster, entry.definition, &entry.crd)?;
+        let (definition, bytes) =
+            definition(registry, snapshot, cluster, entry.definition, &entry.crd)?;
         weight += bytes;
-        local.push(Entry { definition, identity: CUSTOM_IDENTITY, terminating: entry.terminating });
+        local.push(Entry {
+            definition,
+            identity: CUSTOM_IDENTITY,
+            terminating: entry.terminating,
+        });
     }
     let surface = Arc::new(Surface::new(kind, id, local));
     cache.keep_surface(kind, id, surface.clone(), weight);
@@ -183,15 +231,33 @@ fn definition(
     if let Some(found) = registry.inner.surfaces.definition(id) {
         return Ok(found);
     }
-    let missing = || Status::internal(format!("the CustomResourceDefinition {crd} of a surface is missing"));
+    let missing = || {
+        Status::internal(format!(
+            "the CustomResourceDefinition {crd} of a surface is missing"
+        ))
+    };
     let key = crd::resource().key(cluster.as_str(), None, crd);
-    let version = snapshot.get(&key).map_err(crate::read::read_error)?.ok_or_else(missing)?;
-    let value = crate::read::row(&version.row)?.value("apiextensions.k8s.io/v1", "CustomResourceDefinition", 0, None);
-    let definition = Definition::from_crd(&value)
-        .map_err(|_| Status::internal(format!("the stored CustomResourceDefinition {crd} does not compile")))?;
+    let version = snapshot
+        .get(&key)
+        .map_err(crate::read::read_error)?
+        .ok_or_else(missing)?;
+    let value = crate::read::row(&version.row)?.value(
+        "apiextensions.k8s.io/v1",
+        "CustomResourceDefinition",
+        0,
+        None,
+    );
+    let definition = Definition::from_crd(&value).map_err(|_| {
+        Status::internal(format!(
+            "the stored CustomResourceDefinition {crd} does not compile"
+        ))
+    })?;
     // A compiled schema takes several times the room of its text.
     let weight = 8 * version.row.len() as u64;
     let definition = Arc::new(definition);
-    registry.inner.surfaces.keep_definition(id, definition.clone(), weight);
+    registry
+        .inner
+        .surfaces
+        .keep_definition(id, definition.clone(), weight);
     Ok((definition, weight))
 }

@@ -28,7 +28,9 @@ fn damaged() -> Status {
 
 /// The id of the surface in a row.
 pub(crate) fn id(row: &[u8]) -> Result<&str, Status> {
-    row.get(..ID_LENGTH).and_then(|id| std::str::from_utf8(id).ok()).ok_or_else(damaged)
+    row.get(..ID_LENGTH)
+        .and_then(|id| std::str::from_utf8(id).ok())
+        .ok_or_else(damaged)
 }
 
 impl SurfaceRow {
@@ -37,12 +39,17 @@ impl SurfaceRow {
         let mut entries = Vec::new();
         for line in text.lines().skip(1) {
             let mut parts = line.splitn(3, ' ');
-            let (Some(hex), Some(flag), Some(crd)) = (parts.next(), parts.next(), parts.next()) else {
+            let (Some(hex), Some(flag), Some(crd)) = (parts.next(), parts.next(), parts.next())
+            else {
                 return Err(damaged());
             };
             let mut id = [0u8; 32];
             hex::decode_to_slice(hex, &mut id).map_err(|_| damaged())?;
-            entries.push(RowEntry { definition: DefinitionId(id), crd: crd.to_owned(), terminating: flag == "T" });
+            entries.push(RowEntry {
+                definition: DefinitionId(id),
+                crd: crd.to_owned(),
+                terminating: flag == "T",
+            });
         }
         Ok(Self { entries })
     }
@@ -74,9 +81,17 @@ mod tests {
 
     #[test]
     fn rows_round_trip_and_equal_content_has_equal_ids() {
-        let entry = |n: u8, crd: &str| RowEntry { definition: DefinitionId([n; 32]), crd: crd.into(), terminating: n == 2 };
-        let a = SurfaceRow::default().with("x.g", Some(entry(1, "x.g"))).with("y.g", Some(entry(2, "y.g")));
-        let b = SurfaceRow::default().with("y.g", Some(entry(2, "y.g"))).with("x.g", Some(entry(1, "x.g")));
+        let entry = |n: u8, crd: &str| RowEntry {
+            definition: DefinitionId([n; 32]),
+            crd: crd.into(),
+            terminating: n == 2,
+        };
+        let a = SurfaceRow::default()
+            .with("x.g", Some(entry(1, "x.g")))
+            .with("y.g", Some(entry(2, "y.g")));
+        let b = SurfaceRow::default()
+            .with("y.g", Some(entry(2, "y.g")))
+            .with("x.g", Some(entry(1, "x.g")));
         assert_eq!(a.encode(), b.encode());
         assert_eq!(SurfaceRow::parse(&a.encode()).unwrap(), a);
         assert_eq!(id(&a.encode()).unwrap().len(), ID_LENGTH);

@@ -1,5 +1,12 @@
 //! Update.
-use atoll_kube::Status;
 use crate::*;
+use atoll_kube::Status;
 
-pub(crate) async fn update(_r: &Registry, _c: &Call, _b: Body, _o: &WriteOptions) -> Result<Answer, Status> { todo!() }
+pub(crate) async fn update(
+    _r: &Registry,
+    _c: &Call,
+    _b: Body,
+    _o: &WriteOptions,
+) -> Result<Answer, Status> {
+    todo!()
+}
