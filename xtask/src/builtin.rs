@@ -6,6 +6,7 @@
 //! # comment
 //! resource {"group":…,"version":…,"resource":…,…}       in the order of the cluster's discovery
 //! component io.k8s.api.apps.v1.DeploymentSpec {…}         sorted by name
+//! reported io.k8s.api.apps.v1.DeploymentStatus {…}         among them; only a kind's status refers to it
 //! ```
 //!
 //! A schema is written in OpenAPI's own words but for two shorthands: `"string"`, `"integer/int32"` stand for a bare
@@ -53,8 +54,14 @@ pub(crate) fn derive(cluster: &Cluster) -> Result<String> {
             }
         }
     }
-    for (name, schema) in components.closure(wanted)? {
-        writeln!(out, "component {name} {schema}")?;
+    let written = components.closure(wanted.clone(), true)?;
+    for (name, schema) in components.closure(wanted, false)? {
+        let word = if written.contains_key(name) {
+            "component"
+        } else {
+            "reported"
+        };
+        writeln!(out, "{word} {name} {schema}")?;
     }
     Ok(out)
 }
@@ -73,7 +80,6 @@ fn derive_version(
     } else {
         format!("/apis/{group}/{v}")
     };
-    let plain = cluster.get(&path, "application/json")?;
     for r in array(version, "resources") {
         let resource = text(r, "resource");
         let kind = r
@@ -95,13 +101,6 @@ fn derive_version(
             if let Some(value) = r.get(from) {
                 fact.insert(to.into(), value.clone());
             }
-        }
-        if let Some(hash) = array(&plain, "resources")
-            .iter()
-            .find(|p| text(p, "name") == resource)
-            .and_then(|p| p.get("storageVersionHash"))
-        {
-            fact.insert("hash".into(), hash.clone());
         }
         let mut subresources = Vec::new();
         for s in array(r, "subresources") {
@@ -213,15 +212,28 @@ impl Components {
             .with_context(|| format!("no schema for {group}/{version} {kind}"))
     }
 
-    /// The wanted components and all that they refer to.
-    fn closure(&self, mut wanted: BTreeSet<String>) -> Result<BTreeMap<&str, &Value>> {
+    /// The wanted components and all that they refer to, on request not counting what only a kind's status refers to.
+    fn closure(
+        &self,
+        mut wanted: BTreeSet<String>,
+        without_status: bool,
+    ) -> Result<BTreeMap<&str, &Value>> {
+        let kinds = wanted.clone();
         let mut found = BTreeMap::new();
         while let Some(name) = wanted.pop_first() {
             let Some((name, schema)) = self.by_name.get_key_value(&name) else {
                 bail!("a reference to the unknown component {name}");
             };
             if found.insert(name.as_str(), schema).is_none() {
-                references(schema, &mut |to| {
+                let mut seen = schema.clone();
+                if without_status
+                    && kinds.contains(name)
+                    && let Some(properties) =
+                        seen.get_mut("properties").and_then(Value::as_object_mut)
+                {
+                    properties.remove("status");
+                }
+                references(&seen, &mut |to| {
                     if !found.contains_key(to) {
                         wanted.insert(to.to_owned());
                     }

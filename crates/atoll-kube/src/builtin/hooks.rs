@@ -1,0 +1,337 @@
+//! What built-in kinds do that no schema can say: a short, closed list.
+//!
+//! | hook | kinds |
+//! |---|---|
+//! | [`storage_resource`] | events of both groups are kept once |
+//! | [`on_write`] | a Secret's `stringData` |
+//! | [`on_create`] | what a Namespace is born with |
+//! | [`immutable`] | fields that an update may not change |
+//! | [`counts_generation`] | kinds whose `metadata.generation` follows their spec |
+//! | [`selectable_fields`] | field selectors beyond name and namespace |
+//!
+//! Conversion between versions and groups is in [`super::convert`]. Nothing here knows a workspace; the registry decides
+//! which hooks a logical cluster's strategy calls.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use crate::ids::GroupResource;
+use crate::status::FieldError;
+
+const EVENTS: &str = "events";
+const EVENTS_GROUP: &str = "events.k8s.io";
+
+/// The resource under which objects of `resource` are kept, where that is another one: events of `events.k8s.io` are the
+/// core group's events seen through another group.
+pub fn storage_resource(resource: &GroupResource) -> Option<GroupResource> {
+    (resource.group == EVENTS_GROUP && resource.resource == EVENTS)
+        .then(|| GroupResource::new("", EVENTS))
+}
+
+/// The other resource whose objects are the same ones: a write to either is an event of both.
+pub fn cohabitant(resource: &GroupResource) -> Option<GroupResource> {
+    match (resource.group.as_str(), resource.resource.as_str()) {
+        ("", EVENTS) => Some(GroupResource::new(EVENTS_GROUP, EVENTS)),
+        (EVENTS_GROUP, EVENTS) => Some(GroupResource::new("", EVENTS)),
+        _ => None,
+    }
+}
+
+/// Rewrites what a client may write but nobody reads: called on every create, update and patch result, in every kind of
+/// logical cluster.
+pub fn on_write(resource: &GroupResource, object: &mut Value) {
+    if is(resource, "", "secrets") {
+        string_data(object);
+    }
+}
+
+/// `stringData` is `data` before base64; where both name a key, `stringData` wins.
+fn string_data(secret: &mut Value) {
+    let Some(fields) = secret.as_object_mut() else {
+        return;
+    };
+    let Some(Value::Object(plain)) = fields.remove("stringData") else {
+        return;
+    };
+    if plain.is_empty() {
+        return;
+    }
+    let data = fields.entry("data").or_insert_with(|| json!({}));
+    if data.is_null() {
+        *data = json!({});
+    }
+    if let Some(data) = data.as_object_mut() {
+        for (key, value) in plain {
+            let text = value.as_str().unwrap_or_default();
+            data.insert(key, Value::String(STANDARD.encode(text)));
+        }
+    }
+}
+
+/// What an object of this kind is born with, whoever creates it.
+pub fn on_create(resource: &GroupResource, object: &mut Value) {
+    if !is(resource, "", "namespaces") {
+        return;
+    }
+    let name = object
+        .pointer("/metadata/name")
+        .cloned()
+        .unwrap_or_default();
+    child(child(object, "metadata"), "labels")["kubernetes.io/metadata.name"] = name;
+    child(object, "spec")["finalizers"] = json!(["kubernetes"]);
+    object["status"] = json!({ "phase": "Active" });
+}
+
+/// The object at `key`, made if it is missing or null.
+fn child<'a>(parent: &'a mut Value, key: &str) -> &'a mut Value {
+    if !parent.is_object() {
+        *parent = Value::Object(Map::new());
+    }
+    let child = &mut parent[key];
+    if !child.is_object() {
+        *child = Value::Object(Map::new());
+    }
+    child
+}
+
+/// Fields that an update may not change, with the condition under which that holds.
+const IMMUTABLE: [(&str, &str, &[&str], When); 16] = [
+    ("apps", "deployments", &["spec", "selector"], When::Always),
+    ("apps", "replicasets", &["spec", "selector"], When::Always),
+    ("apps", "daemonsets", &["spec", "selector"], When::Always),
+    ("apps", "controllerrevisions", &["data"], When::Always),
+    ("batch", "jobs", &["spec", "selector"], When::Always),
+    ("batch", "jobs", &["spec", "template"], When::Always),
+    ("batch", "jobs", &["spec", "completionMode"], When::Always),
+    ("", "configmaps", &["data"], When::MarkedImmutable),
+    ("", "configmaps", &["binaryData"], When::MarkedImmutable),
+    ("", "secrets", &["data"], When::MarkedImmutable),
+    ("", "secrets", &["type"], When::Always),
+    (
+        "rbac.authorization.k8s.io",
+        "rolebindings",
+        &["roleRef"],
+        When::Always,
+    ),
+    (
+        "rbac.authorization.k8s.io",
+        "clusterrolebindings",
+        &["roleRef"],
+        When::Always,
+    ),
+    (
+        "storage.k8s.io",
+        "storageclasses",
+        &["provisioner"],
+        When::Always,
+    ),
+    (
+        "storage.k8s.io",
+        "storageclasses",
+        &["parameters"],
+        When::Always,
+    ),
+    (
+        "scheduling.k8s.io",
+        "priorityclasses",
+        &["value"],
+        When::Always,
+    ),
+];
+
+#[derive(Clone, Copy, PartialEq)]
+enum When {
+    Always,
+    /// The stored object says `immutable: true`.
+    MarkedImmutable,
+}
+
+/// What an update changes although it may not.
+pub fn immutable(resource: &GroupResource, old: &Value, new: &Value) -> Vec<FieldError> {
+    let rules = IMMUTABLE
+        .iter()
+        .filter(|(group, plural, ..)| is(resource, group, plural));
+    let broken = rules.filter(|(_, _, path, when)| {
+        let get = |object: &'_ Value| {
+            path.iter()
+                .try_fold(object.clone(), |v, key| v.get(key).cloned())
+        };
+        let applies = *when == When::Always || old["immutable"] == true;
+        let (before, after) = (get(old), get(new));
+        // A field that was never set may be set once: a payload workspace stores what was not defaulted.
+        applies && before != after && (before.is_some() || *when == When::MarkedImmutable)
+    });
+    broken
+        .map(|(_, _, path, when)| {
+            let field = path.join(".");
+            if *when == When::MarkedImmutable {
+                let detail = "field is immutable when `immutable` is set";
+                return FieldError::forbidden(field, detail);
+            }
+            let value = path.iter().fold(new, |v, key| &v[*key]).clone();
+            FieldError::invalid(field, value, "field is immutable")
+        })
+        .collect()
+}
+
+/// Kinds of Kubernetes whose `metadata.generation` counts changes of what is asked for.
+pub fn counts_generation(resource: &GroupResource) -> bool {
+    match (resource.group.as_str(), resource.resource.as_str()) {
+        ("", "replicationcontrollers" | "pods")
+        | ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets")
+        | ("discovery.k8s.io", "endpointslices")
+        | ("networking.k8s.io", "ingresses" | "ingressclasses" | "networkpolicies")
+        | (
+            "admissionregistration.k8s.io" | "batch" | "policy" | "flowcontrol.apiserver.k8s.io",
+            _,
+        )
+        | ("apiextensions.k8s.io", "customresourcedefinitions") => true,
+        (group, _) => super::group_rank(group).is_none(),
+    }
+}
+
+/// Fields that field selectors may use besides `metadata.name` and `metadata.namespace`.
+pub fn selectable_fields(group: &str, plural: &str) -> &'static [&'static str] {
+    match (group, plural) {
+        ("", "pods") => &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        ],
+        ("", EVENTS) => &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "type",
+        ],
+        (EVENTS_GROUP, EVENTS) => &[
+            "regarding.kind",
+            "regarding.namespace",
+            "regarding.name",
+            "regarding.uid",
+            "regarding.apiVersion",
+            "regarding.resourceVersion",
+            "regarding.fieldPath",
+            "reason",
+            "reportingController",
+            "type",
+        ],
+        ("", "secrets") => &["type"],
+        ("", "namespaces") => &["status.phase"],
+        ("", "nodes") => &["spec.unschedulable"],
+        ("", "replicationcontrollers") | ("apps", "replicasets") => &["status.replicas"],
+        ("batch", "jobs") => &["status.successful"],
+        ("certificates.k8s.io", "certificatesigningrequests") => &["spec.signerName"],
+        _ => &[],
+    }
+}
+
+fn is(resource: &GroupResource, group: &str, plural: &str) -> bool {
+    resource.group == group && resource.resource == plural
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn string_data_becomes_data_and_wins() {
+        let rows = [
+            (
+                json!({"stringData": {"a": "x"}}),
+                json!({"data": {"a": "eA=="}}),
+            ),
+            (
+                json!({"data": {"a": "b2xk", "b": "Yg=="}, "stringData": {"a": "new"}}),
+                json!({"data": {"a": "bmV3", "b": "Yg=="}}),
+            ),
+            (
+                json!({"data": null, "stringData": {"a": ""}}),
+                json!({"data": {"a": ""}}),
+            ),
+            (json!({"stringData": {}}), json!({})),
+        ];
+        for (mut object, expected) in rows {
+            on_write(&GroupResource::new("", "secrets"), &mut object);
+            assert_eq!(object, expected);
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_born_active() {
+        let mut object = json!({"metadata": {"name": "a", "labels": {"x": "y"}}});
+        on_create(&GroupResource::new("", "namespaces"), &mut object);
+        assert_eq!(
+            object,
+            json!({"metadata": {"name": "a", "labels": {"x": "y", "kubernetes.io/metadata.name": "a"}},
+                "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}})
+        );
+    }
+
+    #[test]
+    fn immutable_fields_are_named() {
+        let rows = [
+            (
+                "apps",
+                "deployments",
+                json!({"spec": {"selector": {"a": 1}}}),
+                json!({"spec": {"selector": {"a": 2}}}),
+                1,
+            ),
+            (
+                "apps",
+                "deployments",
+                json!({"spec": {}}),
+                json!({"spec": {"selector": {"a": 2}}}),
+                0,
+            ),
+            (
+                "",
+                "configmaps",
+                json!({"data": {"a": "1"}}),
+                json!({"data": {"a": "2"}}),
+                0,
+            ),
+            (
+                "",
+                "configmaps",
+                json!({"immutable": true}),
+                json!({"immutable": true, "data": {"a": "2"}}),
+                1,
+            ),
+        ];
+        for (group, plural, old, new, errors) in rows {
+            let found = immutable(&GroupResource::new(group, plural), &old, &new);
+            assert_eq!(found.len(), errors, "{plural} {old} {new}");
+        }
+    }
+
+    #[test]
+    fn generations_are_counted_where_kubernetes_counts_them() {
+        for (group, plural, counted) in [
+            ("apps", "deployments", true),
+            ("", "configmaps", false),
+            ("rbac.authorization.k8s.io", "roles", false),
+            ("tenancy.kcp.io", "workspaces", true),
+            ("example.dev", "widgets", true),
+        ] {
+            assert_eq!(
+                counts_generation(&GroupResource::new(group, plural)),
+                counted,
+                "{plural}"
+            );
+        }
+    }
+}
