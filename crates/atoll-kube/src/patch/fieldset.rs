@@ -55,7 +55,10 @@ impl Set {
 
     /// A set of nodes that are already sorted, unique and non-empty.
     pub(crate) fn from_sorted(nodes: Vec<Node>) -> Self {
-        debug_assert!(nodes.is_sorted_by(|l, r| l.element < r.element), "unsorted nodes");
+        debug_assert!(
+            nodes.is_sorted_by(|l, r| l.element < r.element),
+            "unsorted nodes"
+        );
         Self { nodes }
     }
 
@@ -66,7 +69,8 @@ impl Set {
             let same = later.element == first.element;
             if same {
                 first.member |= later.member;
-                first.children = std::mem::take(&mut first.children).union(std::mem::take(&mut later.children));
+                first.children =
+                    std::mem::take(&mut first.children).union(std::mem::take(&mut later.children));
             }
             same
         });
@@ -85,16 +89,25 @@ impl Set {
 
     /// The number of paths in the set.
     pub fn len(&self) -> usize {
-        self.nodes.iter().map(|n| usize::from(n.member) + n.children.len()).sum()
+        self.nodes
+            .iter()
+            .map(|n| usize::from(n.member) + n.children.len())
+            .sum()
     }
 
     /// Adds a path. The empty path, the whole object, is owned by nobody and not added.
     pub fn insert(&mut self, path: &[PathElement]) {
-        let Some((first, rest)) = path.split_first() else { return };
+        let Some((first, rest)) = path.split_first() else {
+            return;
+        };
         let at = match self.nodes.binary_search_by(|n| n.element.cmp(first)) {
             Ok(at) => at,
             Err(at) => {
-                let node = Node { element: first.clone(), member: false, children: Self::default() };
+                let node = Node {
+                    element: first.clone(),
+                    member: false,
+                    children: Self::default(),
+                };
                 self.nodes.insert(at, node);
                 at
             }
@@ -109,7 +122,10 @@ impl Set {
 
     /// The node of a step, if the set has anything there.
     pub fn get(&self, element: &PathElement) -> Option<&Node> {
-        self.nodes.binary_search_by(|n| n.element.cmp(element)).ok().map(|at| &self.nodes[at])
+        self.nodes
+            .binary_search_by(|n| n.element.cmp(element))
+            .ok()
+            .map(|at| &self.nodes[at])
     }
 
     /// The node of a field, found without making a step for it.
@@ -118,7 +134,10 @@ impl Set {
             PathElement::Field(field) => (**field).cmp(name),
             _ => Ordering::Greater,
         };
-        self.nodes.binary_search_by(order).ok().map(|at| &self.nodes[at])
+        self.nodes
+            .binary_search_by(order)
+            .ok()
+            .map(|at| &self.nodes[at])
     }
 
     /// Whether exactly this path is in the set.
@@ -172,7 +191,11 @@ impl Set {
                 let children = node.children.intersection(&twin.children);
                 let member = node.member && twin.member;
                 if member || !children.is_empty() {
-                    nodes.push(Node { element: node.element.clone(), member, children });
+                    nodes.push(Node {
+                        element: node.element.clone(),
+                        member,
+                        children,
+                    });
                 }
             }
         }
@@ -183,8 +206,9 @@ impl Set {
     pub fn intersects(&self, other: &Self) -> bool {
         let mut theirs = other.nodes.as_slice();
         self.nodes.iter().any(|node| {
-            advance(&mut theirs, &node.element)
-                .is_some_and(|twin| (node.member && twin.member) || node.children.intersects(&twin.children))
+            advance(&mut theirs, &node.element).is_some_and(|twin| {
+                (node.member && twin.member) || node.children.intersects(&twin.children)
+            })
         })
     }
 
@@ -228,7 +252,9 @@ impl Set {
             member: node.member && node.children.is_empty(),
             children: node.children.leaves(),
         });
-        Self { nodes: nodes.collect() }
+        Self {
+            nodes: nodes.collect(),
+        }
     }
 
     /// Visits every path: at each level first the members, then what is below, as Kubernetes lists conflicts.
@@ -273,25 +299,40 @@ impl Set {
             if key == "." {
                 continue;
             }
-            let Some(element) = PathElement::parse(key)? else { continue };
+            let Some(element) = PathElement::parse(key)? else {
+                continue;
+            };
             let children = Self::from_fields_v1(below)?;
             // A place without parts is there because it is itself in the set.
             let member = children.is_empty() || below.get(".").is_some();
-            nodes.push(Node { element, member, children });
+            nodes.push(Node {
+                element,
+                member,
+                children,
+            });
         }
         Ok(Self::from_unsorted(nodes))
     }
 
     /// Writes the set as a FieldsV1 document.
     pub fn to_fields_v1(&self) -> Value {
-        Value::Object(self.nodes.iter().map(|node| (node.element.encode(), node.below())).collect())
+        Value::Object(
+            self.nodes
+                .iter()
+                .map(|node| (node.element.encode(), node.below()))
+                .collect(),
+        )
     }
 }
 
 impl Node {
     fn below(&self) -> Value {
-        let mut map: Map<String, Value> =
-            self.children.nodes.iter().map(|node| (node.element.encode(), node.below())).collect();
+        let mut map: Map<String, Value> = self
+            .children
+            .nodes
+            .iter()
+            .map(|node| (node.element.encode(), node.below()))
+            .collect();
         if self.member && !map.is_empty() {
             map.insert(".".to_owned(), Value::Object(Map::new()));
         }
@@ -327,7 +368,9 @@ mod tests {
 
     #[test]
     fn a_dot_marks_a_place_that_is_itself_owned() {
-        let set = read(json!({"f:spec": {"f:replicas": {}, "f:template": {".": {}, "f:spec": {}}}, "f:x": {".": {}}}));
+        let set = read(
+            json!({"f:spec": {"f:replicas": {}, "f:template": {".": {}, "f:spec": {}}}, "f:x": {".": {}}}),
+        );
         assert!(set.has(&Path::fields(["spec", "replicas"]).0));
         assert!(!set.has(&Path::fields(["spec"]).0));
         assert!(set.has(&Path::fields(["spec", "template"]).0));
@@ -341,7 +384,10 @@ mod tests {
 
     #[test]
     fn unknown_element_types_are_dropped_and_broken_ones_refused() {
-        assert_eq!(read(json!({"q:new": {}, "f:a": {}})).to_fields_v1(), json!({"f:a": {}}));
+        assert_eq!(
+            read(json!({"q:new": {}, "f:a": {}})).to_fields_v1(),
+            json!({"f:a": {}})
+        );
         assert!(Set::from_fields_v1(&json!({"nonsense": {}})).is_err());
         assert!(Set::from_fields_v1(&json!({"f:a": 1})).is_err());
         assert!(Set::from_fields_v1(&json!(null)).unwrap().is_empty());
@@ -369,7 +415,10 @@ mod tests {
         let fields = json!({"f:status": {".": {}, "f:ready": {}}, "f:spec": {"f:a": {}}});
         let mut plain = read(fields.clone());
         plain.subtract(&exclude);
-        assert_eq!(plain.to_fields_v1(), json!({"f:status": {"f:ready": {}}, "f:spec": {"f:a": {}}}));
+        assert_eq!(
+            plain.to_fields_v1(),
+            json!({"f:status": {"f:ready": {}}, "f:spec": {"f:a": {}}})
+        );
         let mut recursive = read(fields);
         recursive.subtract_recursively(&exclude);
         assert_eq!(recursive.to_fields_v1(), json!({"f:spec": {"f:a": {}}}));
@@ -378,7 +427,12 @@ mod tests {
     #[test]
     fn leaves_are_the_ends_of_paths() {
         let set = read(json!({"f:a": {".": {}, "f:b": {".": {}, "f:c": {}}}, "f:d": {}}));
-        let shown: Vec<_> = set.leaves().paths().iter().map(ToString::to_string).collect();
+        let shown: Vec<_> = set
+            .leaves()
+            .paths()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(shown, [".d", ".a.b.c"]);
     }
 

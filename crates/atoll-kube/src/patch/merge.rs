@@ -30,7 +30,9 @@ fn merge_value(target: &mut Value, patch: Value) {
     if !target.is_object() {
         *target = Value::Object(Map::new());
     }
-    let Value::Object(target) = target else { return };
+    let Value::Object(target) = target else {
+        return;
+    };
     for (name, value) in patch {
         if value.is_null() {
             target.remove(&name);
@@ -59,24 +61,62 @@ mod tests {
     #[test]
     fn the_cases_of_the_rfc() {
         check(json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"}));
-        check(json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"}));
+        check(
+            json!({"a": "b"}),
+            json!({"b": "c"}),
+            json!({"a": "b", "b": "c"}),
+        );
         check(json!({"a": "b"}), json!({"a": null}), json!({}));
-        check(json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"}));
+        check(
+            json!({"a": "b", "b": "c"}),
+            json!({"a": null}),
+            json!({"b": "c"}),
+        );
         check(json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"}));
         check(json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]}));
-        check(json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}}));
-        check(json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]}));
-        check(json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1}));
-        check(json!([1, 2]), json!({"a": "b", "c": null}), json!({"a": "b"}));
-        check(json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}}));
-        check(json!({"a": 1}), json!({"a": {"b": null, "c": 1}}), json!({"a": {"c": 1}}));
+        check(
+            json!({"a": {"b": "c"}}),
+            json!({"a": {"b": "d", "c": null}}),
+            json!({"a": {"b": "d"}}),
+        );
+        check(
+            json!({"a": [{"b": "c"}]}),
+            json!({"a": [1]}),
+            json!({"a": [1]}),
+        );
+        check(
+            json!({"e": null}),
+            json!({"a": 1}),
+            json!({"e": null, "a": 1}),
+        );
+        check(
+            json!([1, 2]),
+            json!({"a": "b", "c": null}),
+            json!({"a": "b"}),
+        );
+        check(
+            json!({}),
+            json!({"a": {"bb": {"ccc": null}}}),
+            json!({"a": {"bb": {}}}),
+        );
+        check(
+            json!({"a": 1}),
+            json!({"a": {"b": null, "c": 1}}),
+            json!({"a": {"c": 1}}),
+        );
     }
 
     #[test]
     fn only_a_map_is_a_patch_of_an_object() {
         for (patch, text) in [
-            (json!([]), "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"),
-            (json!("x"), "error decoding patch: json: cannot unmarshal string into Go value of type map[string]interface {}"),
+            (
+                json!([]),
+                "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
+            ),
+            (
+                json!("x"),
+                "error decoding patch: json: cannot unmarshal string into Go value of type map[string]interface {}",
+            ),
             (json!(null), "Invalid JSON Patch"),
         ] {
             let status = merge(&mut json!({}), patch).unwrap_err();

@@ -38,7 +38,11 @@ pub(crate) fn compare(left: &Value, right: &Value) -> Ordering {
         (Value::String(l), Value::String(r)) => l.cmp(r),
         (Value::Bool(l), Value::Bool(r)) => l.cmp(r),
         (Value::Array(l), Value::Array(r)) => {
-            let differing = l.iter().zip(r).map(|(l, r)| compare(l, r)).find(|o| o.is_ne());
+            let differing = l
+                .iter()
+                .zip(r)
+                .map(|(l, r)| compare(l, r))
+                .find(|o| o.is_ne());
             differing.unwrap_or_else(|| l.len().cmp(&r.len()))
         }
         (Value::Object(l), Value::Object(r)) => {
@@ -126,7 +130,17 @@ mod tests {
 
     #[test]
     fn kinds_are_ordered_and_numbers_compare_by_value() {
-        let sorted = [json!(-1), json!(0.5), json!(1), json!("a"), json!("b"), json!(false), json!([1]), json!({}), json!(null)];
+        let sorted = [
+            json!(-1),
+            json!(0.5),
+            json!(1),
+            json!("a"),
+            json!("b"),
+            json!(false),
+            json!([1]),
+            json!({}),
+            json!(null),
+        ];
         for (i, left) in sorted.iter().enumerate() {
             for (j, right) in sorted.iter().enumerate() {
                 assert_eq!(compare(left, right), i.cmp(&j), "{left} against {right}");
@@ -141,7 +155,10 @@ mod tests {
     fn lists_and_maps_compare_by_first_difference_then_by_length() {
         assert_eq!(compare(&json!([1, 2]), &json!([1, 3])), Ordering::Less);
         assert_eq!(compare(&json!([1]), &json!([1, 3])), Ordering::Less);
-        assert_eq!(compare(&json!({"a": 2}), &json!({"a": 1, "b": 1})), Ordering::Greater);
+        assert_eq!(
+            compare(&json!({"a": 2}), &json!({"a": 1, "b": 1})),
+            Ordering::Greater
+        );
     }
 
     #[test]

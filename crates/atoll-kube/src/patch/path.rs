@@ -46,7 +46,8 @@ impl PathElement {
 
     /// The step to the list item that has these key fields.
     pub fn key<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Self {
-        let mut fields: Vec<_> = fields.into_iter().map(|(n, v)| (Arc::from(n), v)).collect();
+        let mut fields: Vec<(Arc<str>, Value)> =
+            fields.into_iter().map(|(n, v)| (Arc::from(n), v)).collect();
         fields.sort_by(|l, r| l.0.cmp(&r.0));
         Self::Key(fields.into_boxed_slice())
     }
@@ -76,11 +77,15 @@ impl PathElement {
             b'k' => {
                 let fields: serde_json::Map<String, Value> =
                     serde_json::from_str(content).map_err(|e| bad(e.to_string()))?;
-                let fields = fields.into_iter().map(|(name, value)| (Arc::from(name), value));
+                let fields = fields
+                    .into_iter()
+                    .map(|(name, value)| (Arc::from(name), value));
                 Ok(Some(Self::Key(fields.collect())))
             }
             b'i' => {
-                let index = content.parse().map_err(|_| bad("not a whole number".to_owned()))?;
+                let index = content
+                    .parse()
+                    .map_err(|_| bad("not a whole number".to_owned()))?;
                 Ok(Some(Self::Index(index)))
             }
             _ => Ok(None),
@@ -207,7 +212,10 @@ mod tests {
             ("f:", "."),
             ("f:app.kubernetes.io/name", ".app.kubernetes.io/name"),
             (r#"k:{"name":"web"}"#, r#"[name="web"]"#),
-            (r#"k:{"containerPort":80,"protocol":"TCP"}"#, r#"[containerPort=80,protocol="TCP"]"#),
+            (
+                r#"k:{"containerPort":80,"protocol":"TCP"}"#,
+                r#"[containerPort=80,protocol="TCP"]"#,
+            ),
             ("v:1", "[=1]"),
             (r#"v:"a""#, r#"[="a"]"#),
             ("v:true", "[=true]"),
@@ -221,19 +229,33 @@ mod tests {
 
     #[test]
     fn key_fields_are_sorted_whatever_the_writer_did() {
-        let element = PathElement::parse(r#"k:{"protocol":"TCP","containerPort":80}"#).unwrap().unwrap();
-        assert_eq!(element.encode(), r#"k:{"containerPort":80,"protocol":"TCP"}"#);
-        assert_eq!(element, PathElement::key([("protocol", json!("TCP")), ("containerPort", json!(80))]));
+        let element = PathElement::parse(r#"k:{"protocol":"TCP","containerPort":80}"#)
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            element.encode(),
+            r#"k:{"containerPort":80,"protocol":"TCP"}"#
+        );
+        assert_eq!(
+            element,
+            PathElement::key([("protocol", json!("TCP")), ("containerPort", json!(80))])
+        );
     }
 
     #[test]
     fn what_is_not_an_element_is_refused_or_ignored() {
         assert_eq!(PathElement::parse("x"), Err(PathElementError::TooShort));
-        assert_eq!(PathElement::parse("spec"), Err(PathElementError::MissingColon("spec".into())));
+        assert_eq!(
+            PathElement::parse("spec"),
+            Err(PathElementError::MissingColon("spec".into()))
+        );
         assert!(PathElement::parse("v:{").is_err());
         assert!(PathElement::parse("i:one").is_err());
         assert!(PathElement::parse("k:[]").is_err());
         assert_eq!(PathElement::parse("z:later"), Ok(None));
-        assert_eq!(PathElement::parse("é:"), Err(PathElementError::MissingColon("é:".into())));
+        assert_eq!(
+            PathElement::parse("é:"),
+            Err(PathElementError::MissingColon("é:".into()))
+        );
     }
 }

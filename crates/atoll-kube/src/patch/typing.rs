@@ -63,12 +63,22 @@ pub(crate) enum Scalar {
 impl<'a> Type<'a> {
     /// The type of a whole object of a kind. `native` is true for built-in kinds.
     pub(crate) fn object(schema: &'a Schema, native: bool) -> Self {
-        Self::Known { schema, open: schema.preserve_unknown, native, object: true }
+        Self::Known {
+            schema,
+            open: schema.preserve_unknown,
+            native,
+            object: true,
+        }
     }
 
     fn below(schema: &'a Schema, open: bool, native: bool) -> Self {
         let open = open || schema.preserve_unknown;
-        Self::Known { schema, open, native, object: schema.embedded_resource }
+        Self::Known {
+            schema,
+            open,
+            native,
+            object: schema.embedded_resource,
+        }
     }
 
     /// How `value` is taken apart here. A value that does not say (null, or one of the wrong kind) is taken as the
@@ -80,7 +90,9 @@ impl<'a> Type<'a> {
             Value::Object(_) => Some(Atom::Map),
             _ => Some(Atom::Scalar),
         };
-        let Self::Known { schema, .. } = self else { return fits.unwrap_or(Atom::Map) };
+        let Self::Known { schema, .. } = self else {
+            return fits.unwrap_or(Atom::Map);
+        };
         match schema.ty {
             None => fits.unwrap_or(Atom::Map),
             Some(JsonType::Object) => Atom::Map,
@@ -91,12 +103,16 @@ impl<'a> Type<'a> {
 
     /// What a scalar may be here, or `None` where only lists or maps are allowed.
     pub(crate) fn scalar(self) -> Option<Scalar> {
-        let Self::Known { schema, .. } = self else { return Some(Scalar::Any) };
+        let Self::Known { schema, .. } = self else {
+            return Some(Scalar::Any);
+        };
         match schema.ty {
             None => Some(Scalar::Any),
             Some(JsonType::Integer | JsonType::Number) => Some(Scalar::Number),
             Some(JsonType::Boolean) => Some(Scalar::Boolean),
-            Some(JsonType::String) if matches!(schema.format.as_str(), "" | "byte") => Some(Scalar::String),
+            Some(JsonType::String) if matches!(schema.format.as_str(), "" | "byte") => {
+                Some(Scalar::String)
+            }
             Some(JsonType::String) => Some(Scalar::Any),
             Some(JsonType::Object | JsonType::Array) => None,
         }
@@ -126,7 +142,12 @@ impl<'a> Type<'a> {
     /// The type of a list's items.
     pub(crate) fn item(self) -> Self {
         match self {
-            Self::Known { schema, open, native, .. } => match &schema.items {
+            Self::Known {
+                schema,
+                open,
+                native,
+                ..
+            } => match &schema.items {
                 Some(items) => Self::below(items, open, native),
                 None => Self::Untyped,
             },
@@ -136,7 +157,15 @@ impl<'a> Type<'a> {
 
     /// The type of a field or map entry, or `None` if there may be no such field.
     pub(crate) fn field(self, name: &str) -> Option<Self> {
-        let Self::Known { schema, open, native, object } = self else { return Some(self) };
+        let Self::Known {
+            schema,
+            open,
+            native,
+            object,
+        } = self
+        else {
+            return Some(self);
+        };
         if object && let Some(known) = of_every_object(schema, name, native) {
             return Some(known);
         }
@@ -155,7 +184,8 @@ impl<'a> Type<'a> {
     pub(crate) fn names(self, name: &str) -> bool {
         match self {
             Self::Known { schema, object, .. } => {
-                schema.properties.contains_key(name) || (object && matches!(name, "apiVersion" | "kind" | "metadata"))
+                schema.properties.contains_key(name)
+                    || (object && matches!(name, "apiVersion" | "kind" | "metadata"))
             }
             Self::Deduced | Self::Untyped => false,
         }
@@ -166,7 +196,15 @@ impl<'a> Type<'a> {
     pub(crate) fn when_absent(self, name: &str) -> Option<&'static Value> {
         static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
         static NULL: Value = Value::Null;
-        let Self::Known { schema, native: true, object, .. } = self else { return None };
+        let Self::Known {
+            schema,
+            native: true,
+            object,
+            ..
+        } = self
+        else {
+            return None;
+        };
         if object && name == "metadata" {
             return Some(&EMPTY);
         }
@@ -188,8 +226,17 @@ impl<'a> Type<'a> {
 
     /// The default of a key field of this list's items.
     fn key_default(self, key: &str) -> Option<&'a Value> {
-        let Self::Known { schema, .. } = self else { return None };
-        schema.items.as_ref()?.properties.get(key)?.default.as_ref().filter(|v| !v.is_null())
+        let Self::Known { schema, .. } = self else {
+            return None;
+        };
+        schema
+            .items
+            .as_ref()?
+            .properties
+            .get(key)?
+            .default
+            .as_ref()
+            .filter(|v| !v.is_null())
     }
 
     /// The step that leads to one item of a list of this type, or why there is none.
@@ -198,9 +245,13 @@ impl<'a> Type<'a> {
         match self.items() {
             Items::Atomic => refuse("invalid indexing of non-associative list"),
             Items::Set => match item {
-                Value::Object(_) => refuse("associative list without keys has an element that's a map type"),
+                Value::Object(_) => {
+                    refuse("associative list without keys has an element that's a map type")
+                }
                 Value::Array(_) => refuse("not supported: associative list with lists as elements"),
-                Value::Null => refuse("associative list without keys has an element that's an explicit null"),
+                Value::Null => {
+                    refuse("associative list without keys has an element that's an explicit null")
+                }
                 scalar => Ok(PathElement::Value(Box::new(scalar.clone()))),
             },
             Items::Keyed(keys) => match item {
@@ -246,8 +297,16 @@ fn quoted_list(keys: &[String]) -> String {
 fn of_every_object<'a>(schema: &'a Schema, name: &str, native: bool) -> Option<Type<'a>> {
     match name {
         "metadata" => {
-            let described = schema.properties.get(name).is_some_and(|s| !s.properties.is_empty());
-            (!described).then(|| Type::Known { schema: &OBJECT_META, open: false, native, object: false })
+            let described = schema
+                .properties
+                .get(name)
+                .is_some_and(|s| !s.properties.is_empty());
+            (!described).then(|| Type::Known {
+                schema: &OBJECT_META,
+                open: false,
+                native,
+                object: false,
+            })
         }
         "apiVersion" | "kind" => (!schema.properties.contains_key(name)).then_some(Type::Untyped),
         _ => None,
@@ -256,10 +315,19 @@ fn of_every_object<'a>(schema: &'a Schema, name: &str, native: bool) -> Option<T
 
 /// ObjectMeta, as far as merging is concerned.
 static OBJECT_META: LazyLock<Schema> = LazyLock::new(|| {
-    let leaf = |ty| SchemaRef::new(Schema { ty: Some(ty), ..Schema::default() });
+    let leaf = |ty| {
+        SchemaRef::new(Schema {
+            ty: Some(ty),
+            ..Schema::default()
+        })
+    };
     let text = || leaf(JsonType::String);
     let texts = || {
-        let schema = Schema { ty: Some(JsonType::Object), additional: Some(text()), ..Schema::default() };
+        let schema = Schema {
+            ty: Some(JsonType::Object),
+            additional: Some(text()),
+            ..Schema::default()
+        };
         SchemaRef::new(schema)
     };
     let list = |list_type, items, merge_key: Option<&str>| {
@@ -268,11 +336,21 @@ static OBJECT_META: LazyLock<Schema> = LazyLock::new(|| {
             ty: Some(JsonType::Array),
             list_type,
             items: Some(items),
-            patch: PatchStrategy { merge, merge_key: merge_key.map(str::to_owned), ..PatchStrategy::default() },
+            patch: PatchStrategy {
+                merge,
+                merge_key: merge_key.map(str::to_owned),
+                ..PatchStrategy::default()
+            },
             ..Schema::default()
         })
     };
-    let time = || SchemaRef::new(Schema { ty: Some(JsonType::String), format: "date-time".into(), ..Schema::default() });
+    let time = || {
+        SchemaRef::new(Schema {
+            ty: Some(JsonType::String),
+            format: "date-time".into(),
+            ..Schema::default()
+        })
+    };
     let reference = SchemaRef::new(Schema {
         ty: Some(JsonType::Object),
         map_type: MapType::Atomic,
@@ -286,7 +364,10 @@ static OBJECT_META: LazyLock<Schema> = LazyLock::new(|| {
         ]),
         ..Schema::default()
     });
-    let anything = SchemaRef::new(Schema { preserve_unknown: true, ..Schema::default() });
+    let anything = SchemaRef::new(Schema {
+        preserve_unknown: true,
+        ..Schema::default()
+    });
     let fields = [
         ("annotations", texts()),
         ("creationTimestamp", time()),
@@ -299,14 +380,23 @@ static OBJECT_META: LazyLock<Schema> = LazyLock::new(|| {
         ("managedFields", list(ListType::Atomic, anything, None)),
         ("name", text()),
         ("namespace", text()),
-        ("ownerReferences", list(ListType::Map(vec!["uid".to_owned()]), reference, Some("uid"))),
+        (
+            "ownerReferences",
+            list(
+                ListType::Map(vec!["uid".to_owned()]),
+                reference,
+                Some("uid"),
+            ),
+        ),
         ("resourceVersion", text()),
         ("selfLink", text()),
         ("uid", text()),
     ];
     Schema {
         ty: Some(JsonType::Object),
-        properties: fields.map(|(name, schema)| (name.to_owned(), schema)).into(),
+        properties: fields
+            .map(|(name, schema)| (name.to_owned(), schema))
+            .into(),
         ..Schema::default()
     }
 });

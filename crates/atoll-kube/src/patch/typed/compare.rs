@@ -3,7 +3,9 @@
 //! On the path of every write. Nothing is allocated for parts that are equal, and sets are built from the bottom up, in
 //! order, without searching.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
@@ -34,7 +36,11 @@ impl Comparison {
 pub(crate) fn compare(ty: Type<'_>, old: &Value, new: &Value, skip: &Set) -> Comparison {
     let delta = both(ty, old, new, Some(skip));
     let set = |place: Place| Set::from_sorted(place.nodes);
-    Comparison { removed: set(delta.removed), modified: set(delta.modified), added: set(delta.added) }
+    Comparison {
+        removed: set(delta.removed),
+        modified: set(delta.modified),
+        added: set(delta.added),
+    }
 }
 
 /// A place that may itself be in a set, with the parts of it that are.
@@ -45,14 +51,21 @@ struct Place {
 }
 
 impl Place {
-    const LEAF: Self = Self { member: true, nodes: Vec::new() };
+    const LEAF: Self = Self {
+        member: true,
+        nodes: Vec::new(),
+    };
 
     fn is_empty(&self) -> bool {
         !self.member && self.nodes.is_empty()
     }
 
     fn push(&mut self, element: PathElement, below: Self) {
-        self.nodes.push(Node { element, member: below.member, children: Set::from_sorted(below.nodes) });
+        self.nodes.push(Node {
+            element,
+            member: below.member,
+            children: Set::from_sorted(below.nodes),
+        });
     }
 
     fn sorted(mut self) -> Self {
@@ -71,7 +84,11 @@ struct Delta {
 impl Delta {
     /// Takes over what differs below one step. The step is only made when it is needed.
     fn push(&mut self, element: impl FnOnce() -> PathElement, below: Self) {
-        let Self { removed, modified, added } = below;
+        let Self {
+            removed,
+            modified,
+            added,
+        } = below;
         match (removed.is_empty(), modified.is_empty(), added.is_empty()) {
             (true, true, true) => {}
             (true, true, false) => self.added.push(element(), added),
@@ -79,9 +96,11 @@ impl Delta {
             (false, true, true) => self.removed.push(element(), removed),
             _ => {
                 let element = element();
-                for (mine, place) in
-                    [(&mut self.removed, removed), (&mut self.modified, modified), (&mut self.added, added)]
-                {
+                for (mine, place) in [
+                    (&mut self.removed, removed),
+                    (&mut self.modified, modified),
+                    (&mut self.added, added),
+                ] {
                     if !place.is_empty() {
                         mine.push(element.clone(), place);
                     }
@@ -91,15 +110,25 @@ impl Delta {
     }
 
     fn sorted(self) -> Self {
-        Self { removed: self.removed.sorted(), modified: self.modified.sorted(), added: self.added.sorted() }
+        Self {
+            removed: self.removed.sorted(),
+            modified: self.modified.sorted(),
+            added: self.added.sorted(),
+        }
     }
 
     fn added(place: Place) -> Self {
-        Self { added: place, ..Self::default() }
+        Self {
+            added: place,
+            ..Self::default()
+        }
     }
 
     fn removed(place: Place) -> Self {
-        Self { removed: place, ..Self::default() }
+        Self {
+            removed: place,
+            ..Self::default()
+        }
     }
 
     fn leaf(old: &Value, new: &Value) -> Self {
@@ -146,9 +175,9 @@ fn as_atom(atom: Atom, ty: Type<'_>, old: &Value, new: &Value, skip: Option<&Set
 }
 
 fn maps(ty: Type<'_>, old: &Value, new: &Value, skip: Option<&Set>) -> Delta {
-    static NOTHING: Map<String, Value> = Map::new();
-    let old_map = old.as_object().unwrap_or(&NOTHING);
-    let new_map = new.as_object().unwrap_or(&NOTHING);
+    static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+    let old_map = old.as_object().unwrap_or_else(|| &NOTHING);
+    let new_map = new.as_object().unwrap_or_else(|| &NOTHING);
     if ty.map_is_leaf() || (old_map.is_empty() && new_map.is_empty()) {
         return Delta::leaf(old, new);
     }
@@ -161,9 +190,9 @@ fn maps(ty: Type<'_>, old: &Value, new: &Value, skip: Option<&Set>) -> Delta {
             (Some(&(name, old)), None) => (name, Some(old), None),
             (None, Some(&(name, new))) => (name, None, Some(new)),
             (Some(&(o, old)), Some(&(n, new))) => match o.cmp(n) {
-                std::cmp::Ordering::Less => (o, Some(old), None),
-                std::cmp::Ordering::Equal => (o, Some(old), Some(new)),
-                std::cmp::Ordering::Greater => (n, None, Some(new)),
+                Ordering::Less => (o, Some(old), None),
+                Ordering::Equal => (o, Some(old), Some(new)),
+                Ordering::Greater => (n, None, Some(new)),
             },
         };
         if old.is_some() {
@@ -172,7 +201,9 @@ fn maps(ty: Type<'_>, old: &Value, new: &Value, skip: Option<&Set>) -> Delta {
         if new.is_some() {
             news.next();
         }
-        let Ok(skip) = below(skip, name) else { continue };
+        let Ok(skip) = below(skip, name) else {
+            continue;
+        };
         let field = ty.field_or_deduced(name);
         let absent = || ty.when_absent(name);
         let difference = match (old.or_else(absent), new.or_else(absent)) {
@@ -253,18 +284,28 @@ fn everything(ty: Type<'_>, value: &Value, skip: Option<&Set>) -> Place {
             place.nodes.reserve_exact(map.len());
             for (name, value) in map {
                 if let Ok(skip) = below(skip, name) {
-                    place.push(PathElement::field(name), everything(ty.field_or_deduced(name), value, skip));
+                    place.push(
+                        PathElement::field(name),
+                        everything(ty.field_or_deduced(name), value, skip),
+                    );
                 }
             }
         }
         (Atom::List, Value::Array(items)) => {
-            let Some(steps) = ty.steps(items) else { return place };
+            let Some(steps) = ty.steps(items) else {
+                return place;
+            };
             let item = ty.item();
-            let unique = steps.iter().collect::<std::collections::BTreeSet<_>>().len() == steps.len();
-            let duplicated = |step: &PathElement| !unique && steps.iter().filter(|s| *s == step).count() > 1;
+            let unique = steps.iter().collect::<BTreeSet<_>>().len() == steps.len();
+            let duplicated =
+                |step: &PathElement| !unique && steps.iter().filter(|s| *s == step).count() > 1;
             let mut nodes = Place::default();
             for (step, value) in steps.iter().zip(items) {
-                let below = if duplicated(step) { Place::LEAF } else { everything(item, value, None) };
+                let below = if duplicated(step) {
+                    Place::LEAF
+                } else {
+                    everything(item, value, None)
+                };
                 nodes.push(step.clone(), below);
             }
             place.nodes = nodes.sorted().nodes;

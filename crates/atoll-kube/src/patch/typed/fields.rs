@@ -23,25 +23,38 @@ fn place(ty: Type<'_>, value: &Value) -> (bool, Set) {
             let mut nodes = Vec::with_capacity(map.len());
             for (name, value) in map {
                 let (member, children) = place(ty.field_or_deduced(name), value);
-                let empty = value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
+                let empty =
+                    value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
                 let member = member || empty || !ty.names(name);
                 if member || !children.is_empty() {
-                    nodes.push(Node { element: PathElement::field(name), member, children });
+                    nodes.push(Node {
+                        element: PathElement::field(name),
+                        member,
+                        children,
+                    });
                 }
             }
             (false, Set::from_sorted(nodes))
         }
         (Atom::List, Value::Array(items)) => {
-            let Some(steps) = ty.steps(items) else { return LEAF };
+            let Some(steps) = ty.steps(items) else {
+                return LEAF;
+            };
             let item = ty.item();
             let mut seen: BTreeMap<PathElement, Option<&Value>> = BTreeMap::new();
             for (step, value) in steps.into_iter().zip(items) {
                 // The items of one step cannot be told apart: only the step is owned.
-                seen.entry(step).and_modify(|v| *v = None).or_insert(Some(value));
+                seen.entry(step)
+                    .and_modify(|v| *v = None)
+                    .or_insert(Some(value));
             }
             let nodes = seen.into_iter().map(|(element, value)| {
                 let children = value.map_or(Set::EMPTY, |value| fields(item, value));
-                Node { element, member: true, children }
+                Node {
+                    element,
+                    member: true,
+                    children,
+                }
             });
             (false, Set::from_sorted(nodes.collect()))
         }

@@ -35,7 +35,8 @@ pub(crate) fn merge_into(ty: Type<'_>, live: &mut Value, config: &Value) {
             };
             *live = Value::Array(merged.unwrap_or_else(|| config.clone()));
         }
-        (Atom::List, Value::Array(live), Value::Null) if ty.steps(live).is_some() && !live.is_empty() => {}
+        (Atom::List, Value::Array(live), Value::Null)
+            if ty.steps(live).is_some() && !live.is_empty() => {}
         (_, live, config) => *live = config.clone(),
     }
 }
@@ -49,10 +50,15 @@ fn merge_lists(ty: Type<'_>, live: &[Value], config: &[Value]) -> Option<Vec<Val
     // Duplicates in the live list cannot be merged with anything: the configuration's item replaces them all.
     let mut in_live: BTreeMap<&PathElement, Option<&Value>> = BTreeMap::new();
     for (step, item) in live_steps.iter().zip(live) {
-        in_live.entry(step).and_modify(|v| *v = None).or_insert(Some(item));
+        in_live
+            .entry(step)
+            .and_modify(|v| *v = None)
+            .or_insert(Some(item));
     }
     let in_config: BTreeSet<&PathElement> = config_steps.iter().collect();
-    let mut shared = config_steps.iter().filter(|step| in_live.contains_key(step));
+    let mut shared = config_steps
+        .iter()
+        .filter(|step| in_live.contains_key(step));
     let mut next_shared = shared.next();
 
     let item = ty.item();

@@ -18,13 +18,17 @@ pub(crate) fn remove(ty: Type<'_>, value: &mut Value, items: &Set) -> bool {
             !map.is_empty()
         }
         (Atom::List, Value::Array(list)) if !list.is_empty() => {
-            let Some(steps) = ty.steps(list) else { return true };
+            let Some(steps) = ty.steps(list) else {
+                return true;
+            };
             let mut steps = steps.iter();
-            list.retain_mut(|value| match steps.next().and_then(|step| items.get(step)) {
-                Some(node) if node.member => false,
-                Some(node) => remove(ty.item(), value, &node.children),
-                None => true,
-            });
+            list.retain_mut(
+                |value| match steps.next().and_then(|step| items.get(step)) {
+                    Some(node) if node.member => false,
+                    Some(node) => remove(ty.item(), value, &node.children),
+                    None => true,
+                },
+            );
             !list.is_empty()
         }
         _ => true,

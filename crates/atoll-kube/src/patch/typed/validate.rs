@@ -28,7 +28,11 @@ struct Walk {
 impl Walk {
     fn fault(&mut self, what: &str) {
         let path: String = self.path.iter().map(ToString::to_string).collect();
-        self.faults.push(if path.is_empty() { what.to_owned() } else { format!("{path}: {what}") });
+        self.faults.push(if path.is_empty() {
+            what.to_owned()
+        } else {
+            format!("{path}: {what}")
+        });
     }
 
     fn visit(&mut self, ty: Type<'_>, value: &Value) {
@@ -50,8 +54,12 @@ impl Walk {
                 }
             }
             (Atom::List, Value::Array(items)) => self.visit_items(ty, items),
-            (Atom::Map, other) => self.fault(&format!("expected map, got &{{{}}}", go_format(other))),
-            (Atom::List, other) => self.fault(&format!("expected list, got &{{{}}}", go_format(other))),
+            (Atom::Map, other) => {
+                self.fault(&format!("expected map, got &{{{}}}", go_format(other)))
+            }
+            (Atom::List, other) => {
+                self.fault(&format!("expected list, got &{{{}}}", go_format(other)))
+            }
         }
     }
 
@@ -87,10 +95,14 @@ fn mismatch(allowed: Scalar, value: &Value) -> Option<String> {
         | (Scalar::String, Value::String(_))
         | (Scalar::Boolean, Value::Bool(_))
         | (Scalar::Any, Value::Number(_) | Value::String(_) | Value::Bool(_)) => None,
-        (Scalar::Number, _) => Some(format!("expected numeric (int or float), got {}", go_type(value))),
-        (Scalar::String, Value::Number(_) | Value::Bool(_)) => {
-            Some(format!("expected string, got &value.valueUnstructured{{Value:{}}}", shown()))
-        }
+        (Scalar::Number, _) => Some(format!(
+            "expected numeric (int or float), got {}",
+            go_type(value)
+        )),
+        (Scalar::String, Value::Number(_) | Value::Bool(_)) => Some(format!(
+            "expected string, got &value.valueUnstructured{{Value:{}}}",
+            shown()
+        )),
         (Scalar::String, _) => Some(format!("expected string, got &{{{}}}", shown())),
         (Scalar::Boolean, _) => Some(format!("expected boolean, got &{{{}}}", shown())),
         (Scalar::Any, _) => Some(format!("expected any scalar, got &{{{}}}", shown())),

@@ -1,0 +1,1 @@
+//! Cases of strategic merge patch and server-side apply, as tables.
