@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use atoll_kube::selector::LabelSelector;
-use atoll_kube::status::UserInfo;
+use atoll_kube::LabelSelector;
+use atoll_kube::UserInfo;
 use serde_json::Value;
 
 use super::rule::{Ask, Rule};
@@ -81,7 +81,7 @@ pub fn cluster_roles<'a>(roles: impl IntoIterator<Item = &'a Value>) -> ClusterR
 
 fn aggregate(selectors: &[Value], into: &Value, roles: &[&Value]) -> Vec<Rule> {
     let selectors: Vec<LabelSelector> =
-        selectors.iter().filter_map(|selector| LabelSelector::from_value(selector).ok()).collect();
+        selectors.iter().filter_map(|selector| LabelSelector::from_value(selector, "aggregationRule").ok()).collect();
     let mut rules: Vec<Rule> = Vec::new();
     for role in roles {
         // A role that selects itself keeps nothing of its own: its stored rules are the controller's in Kubernetes.
