@@ -36,7 +36,7 @@ struct Subjects {
 }
 
 impl Subjects {
-    fn of<'a>(&'a self, user: &'a UserInfo) -> impl Iterator<Item = &'a Grant> {
+    fn of<'a, 'u>(&'a self, user: &'u UserInfo) -> impl Iterator<Item = &'a Grant> + use<'a, 'u> {
         let by_name = self.users.get(user.username.as_str()).into_iter().flatten();
         let by_group = user.groups.iter().filter_map(|group| self.groups.get(group.as_str())).flatten();
         by_name.chain(by_group)
@@ -50,7 +50,11 @@ impl Grants {
     }
 
     /// Everything granted to a user that counts in a namespace (empty: at the cluster scope only).
-    pub fn of<'a>(&'a self, user: &'a UserInfo, namespace: &str) -> impl Iterator<Item = &'a Grant> {
+    pub fn of<'a, 'u>(
+        &'a self,
+        user: &'u UserInfo,
+        namespace: &str,
+    ) -> impl Iterator<Item = &'a Grant> + use<'a, 'u> {
         let here = (!namespace.is_empty()).then(|| self.namespaces.get(namespace)).flatten();
         self.cluster.of(user).chain(here.into_iter().flat_map(move |subjects| subjects.of(user)))
     }
