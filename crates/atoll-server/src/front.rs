@@ -1,0 +1,434 @@
+//! One request's way through the server: who, where, may they, what.
+//!
+//! authenticate -> find the logical cluster -> authorize -> hand to the registry or to a document -> encode. Whatever
+//! goes wrong on the way is a Status.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use atoll_kube::ids::{GroupResource, UserInfo};
+use atoll_kube::status::Status;
+use atoll_registry::surface::Surface;
+use atoll_registry::{Attributes, Authorizer, ClusterName, Clusters, Decision, Registry};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
+use http::{HeaderMap, Method, Request, StatusCode};
+use tokio_util::sync::CancellationToken;
+
+use crate::agents::AgentService;
+use crate::answer::{self, Documents, Reply};
+use crate::authn::{Authenticator, Identity, MASTERS, PeerIdentity, impersonation};
+use crate::discovery;
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::request::{Accept, Location, NonResource, Place, Query, Target, locate};
+use crate::version;
+
+/// How URLs map to logical clusters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layout {
+    /// `/clusters/<path>/…`; the bare host serves only health, version and metrics. Metrics are guarded by `root`.
+    Workspaces,
+    /// One cluster, at the bare host: an ordinary Kubernetes API server.
+    Single(ClusterName),
+}
+
+/// Everything a request needs; shared by all connections.
+pub(crate) struct Front {
+    pub(crate) layout: Layout,
+    pub(crate) registry: Registry,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) health: Health,
+    pub(crate) metrics: Metrics,
+    pub(crate) documents: Documents,
+    pub(crate) agents: Option<AgentService>,
+    pub(crate) draining: CancellationToken,
+    /// `host:port`, as clients should use it.
+    pub(crate) address: String,
+}
+
+/// What a connection proved about its client, once for all its requests.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Peer {
+    pub(crate) identity: Option<PeerIdentity>,
+    /// The client certificate, unjudged; for the agents' endpoint.
+    pub(crate) certificate: Option<Arc<[u8]>>,
+}
+
+/// A request, past authentication and authorization.
+pub(crate) struct Context<'a> {
+    pub(crate) user: Arc<UserInfo>,
+    pub(crate) clusters: Clusters,
+    pub(crate) method: &'a Method,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) accept: &'a Accept,
+    pub(crate) query: &'a Query,
+}
+
+/// What a request turned out to be, for the metrics.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    verb: &'static str,
+    resource: Option<(String, String)>,
+}
+
+impl Front {
+    /// Answers one request.
+    pub(crate) async fn handle<B>(&self, request: Request<B>, peer: &Peer) -> Reply
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<tonic::codegen::StdError> + std::fmt::Display,
+    {
+        if let Some(agents) = &self.agents
+            && is_grpc(request.headers())
+        {
+            return agents.call(request, peer).await;
+        }
+        let began = Instant::now();
+        let _running = self.metrics.request();
+        let (parts, body) = request.into_parts();
+        let accept = Accept::of(&parts.headers);
+        let mut seen = Seen {
+            verb: "other",
+            resource: None,
+        };
+        let answered = self.answer(&parts, body, peer, &accept, &mut seen).await;
+        let mut reply = answered.unwrap_or_else(|status| {
+            if status.code >= 500 {
+                tracing::warn!(
+                    code = status.code,
+                    path = parts.uri.path(),
+                    "{}",
+                    status.message
+                );
+            }
+            answer::error(&status, accept.error())
+        });
+        if parts.method == Method::HEAD {
+            reply.body_mut().clear();
+        }
+        answer::compress(&mut reply, &parts.headers);
+        reply
+            .headers_mut()
+            .insert("audit-id", audit_id(&parts.headers));
+        let resource = seen
+            .resource
+            .as_ref()
+            .map(|(group, plural)| (group.as_str(), plural.as_str()));
+        self.metrics.answered(
+            seen.verb,
+            resource,
+            reply.status().as_u16(),
+            began.elapsed(),
+        );
+        reply
+    }
+
+    async fn answer<B>(
+        &self,
+        parts: &http::request::Parts,
+        body: B,
+        peer: &Peer,
+        accept: &Accept,
+        seen: &mut Seen,
+    ) -> Result<Reply, Status>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: std::fmt::Display,
+    {
+        let query = Query::parse(parts.uri.query())?;
+        let location = locate(parts.uri.path()).map_err(Status::bad_request)?;
+        if let Some(reply) = self.open_to_all(&parts.method, &location, accept, &query)? {
+            seen.verb = "get";
+            return Ok(reply);
+        }
+        let user = match self
+            .authenticator
+            .authenticate(&parts.headers, peer.identity.as_ref())
+            .await?
+        {
+            Identity::User(user) => user,
+            Identity::Anonymous => return Err(Status::unauthorized()),
+        };
+        let clusters = self.clusters(&location, &user)?;
+        let user = self.impersonate(&parts.headers, user, &clusters)?;
+        let method = &parts.method;
+        let context = Context {
+            user,
+            clusters,
+            method,
+            headers: &parts.headers,
+            accept,
+            query: &query,
+        };
+        match &location.target {
+            Target::Resource(path) => {
+                let watch = query.flag("watch");
+                let verb = path
+                    .verb(method, watch)
+                    .ok_or_else(Status::method_not_allowed)?;
+                seen.verb = verb;
+                seen.resource = Some((path.resource.group.clone(), path.resource.resource.clone()));
+                self.authorize_resource(&context, path, verb)?;
+                self.resource(&context, path, verb, body).await
+            }
+            Target::NonResource(what) => {
+                seen.verb = "get";
+                self.authorize_path(&context, &location.path)?;
+                self.non_resource(&context, what, &location, parts.uri.path())
+            }
+            Target::Nothing => {
+                self.authorize_path(&context, &location.path)?;
+                Err(Status::no_such_path())
+            }
+        }
+    }
+
+    /// Health and version: for anybody, credentials not looked at.
+    fn open_to_all(
+        &self,
+        method: &Method,
+        location: &Location,
+        accept: &Accept,
+        query: &Query,
+    ) -> Result<Option<Reply>, Status> {
+        let Target::NonResource(what) = &location.target else {
+            return Ok(None);
+        };
+        if matches!(location.place, Place::Service(_))
+            || !matches!(*method, Method::GET | Method::HEAD)
+        {
+            return Ok(None);
+        }
+        Ok(match what {
+            NonResource::Health(endpoint, only) => {
+                Some(self.health.answer(endpoint, only.as_deref(), query))
+            }
+            NonResource::Version => Some(answer::value(
+                StatusCode::OK,
+                accept.plain()?,
+                &version::info(),
+            )?),
+            _ => None,
+        })
+    }
+
+    /// The logical clusters that the URL means.
+    fn clusters(&self, location: &Location, user: &UserInfo) -> Result<Clusters, Status> {
+        match (&self.layout, &location.place) {
+            (Layout::Single(cluster), Place::Bare) => Ok(Clusters::One(cluster.clone())),
+            (Layout::Single(_), _) => Err(Status::no_such_path()),
+            (Layout::Workspaces, Place::Cluster(path)) => {
+                self.registry.resolver().resolve(path).map(Clusters::One)
+            }
+            (Layout::Workspaces, Place::Everywhere) if user.is_in(MASTERS) => Ok(Clusters::All),
+            (Layout::Workspaces, Place::Everywhere) => Err(Status::forbidden(
+                &GroupResource::new("", ""),
+                "",
+                "only members of system:masters may read across all logical clusters",
+            )),
+            (Layout::Workspaces, Place::Bare)
+                if location.target == Target::NonResource(NonResource::Metrics) =>
+            {
+                Ok(Clusters::One(ClusterName::new("root")))
+            }
+            (Layout::Workspaces, Place::Service(_)) => Err(Status::no_such_path()),
+            (Layout::Workspaces, Place::Bare) => Err(Status::forbidden(
+                &GroupResource::new("", ""),
+                "",
+                format_args!(
+                    "{} is not served without a logical cluster: use /clusters/<workspace path>{}",
+                    location.path, location.path
+                ),
+            )),
+        }
+    }
+
+    fn impersonate(
+        &self,
+        headers: &HeaderMap,
+        caller: Arc<UserInfo>,
+        clusters: &Clusters,
+    ) -> Result<Arc<UserInfo>, Status> {
+        let Some(wish) = impersonation::requested(headers)? else {
+            return Ok(caller);
+        };
+        for need in wish.checks() {
+            let attributes = Attributes {
+                user: caller.clone(),
+                verb: "impersonate".to_owned(),
+                clusters: clusters.clone(),
+                group: need.group.to_owned(),
+                version: "v1".to_owned(),
+                resource: need.resource.to_owned(),
+                subresource: need.subresource,
+                namespace: need.namespace,
+                name: Some(need.name),
+                path: None,
+            };
+            self.authorize(&attributes)?;
+        }
+        let cluster = match self.layout {
+            Layout::Workspaces => clusters.one().map(ClusterName::as_str),
+            Layout::Single(_) => None,
+        };
+        wish.become_user(&caller, cluster).map(Arc::new)
+    }
+
+    fn authorize_path(&self, context: &Context<'_>, path: &str) -> Result<(), Status> {
+        self.authorize(&Attributes {
+            user: context.user.clone(),
+            verb: context.method.as_str().to_ascii_lowercase(),
+            clusters: context.clusters.clone(),
+            group: String::new(),
+            version: String::new(),
+            resource: String::new(),
+            subresource: None,
+            namespace: None,
+            name: None,
+            path: Some(path.to_owned()),
+        })
+    }
+
+    /// Lets the request go on, or says 403 in Kubernetes' words.
+    pub(crate) fn authorize(&self, attributes: &Attributes) -> Result<(), Status> {
+        let why = match self.authorizer.authorize(attributes) {
+            Decision::Allow => return Ok(()),
+            Decision::Deny(why) | Decision::NoOpinion(why) => why,
+        };
+        Err(refused(attributes, &why))
+    }
+
+    fn non_resource(
+        &self,
+        context: &Context<'_>,
+        what: &NonResource,
+        location: &Location,
+        path: &str,
+    ) -> Result<Reply, Status> {
+        if !matches!(*context.method, Method::GET | Method::HEAD) {
+            return Err(Status::method_not_allowed());
+        }
+        if *what == NonResource::Metrics {
+            return match location.place {
+                Place::Bare => Ok(answer::bytes(
+                    StatusCode::OK,
+                    "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                    self.metrics.render(),
+                )),
+                _ => Err(not_per_cluster()),
+            };
+        }
+        let Some(cluster) = context.clusters.one() else {
+            return Err(Status::no_such_path());
+        };
+        if *what == NonResource::Index {
+            let paths = [
+                "/api",
+                "/apis",
+                "/healthz",
+                "/livez",
+                "/openapi/v2",
+                "/openapi/v3",
+                "/readyz",
+                "/version",
+            ];
+            return answer::value(
+                StatusCode::OK,
+                context.accept.plain()?,
+                &serde_json::json!({ "paths": paths }),
+            );
+        }
+        let surface = self.registry.surface(cluster)?;
+        self.document(context, &surface, what, path)
+            .unwrap_or_else(|| Err(Status::no_such_path()))
+    }
+
+    /// Discovery or OpenAPI of a surface.
+    pub(crate) fn document(
+        &self,
+        context: &Context<'_>,
+        surface: &Surface,
+        what: &NonResource,
+        path: &str,
+    ) -> Option<Result<Reply, Status>> {
+        let ask = discovery::Ask {
+            surface,
+            accept: context.accept,
+            query: context.query,
+            headers: context.headers,
+            path,
+            address: &self.address,
+        };
+        discovery::answer(&self.documents, &ask, what)
+    }
+}
+
+impl Context<'_> {
+    /// The client's name for itself.
+    pub(crate) fn user_agent(&self) -> Arc<str> {
+        let value = self
+            .headers
+            .get(USER_AGENT)
+            .and_then(|value| value.to_str().ok());
+        value.unwrap_or("unknown").into()
+    }
+}
+
+/// 403, in the words of Kubernetes.
+fn refused(attributes: &Attributes, why: &str) -> Status {
+    let user = atoll_kube::status::quote(&attributes.user.username);
+    let verb = &attributes.verb;
+    let because = if why.is_empty() {
+        String::new()
+    } else {
+        format!(": {why}")
+    };
+    if let Some(path) = &attributes.path {
+        let path = atoll_kube::status::quote(path);
+        let message = format!("User {user} cannot {verb} path {path}{because}");
+        return Status::forbidden(&GroupResource::new("", ""), "", message);
+    }
+    let resource = match &attributes.subresource {
+        Some(subresource) => format!("{}/{subresource}", attributes.resource),
+        None => attributes.resource.clone(),
+    };
+    let scope = match &attributes.namespace {
+        Some(namespace) => format!("in the namespace {}", atoll_kube::status::quote(namespace)),
+        None => "at the cluster scope".to_owned(),
+    };
+    let message = format!(
+        "User {user} cannot {verb} resource {} in API group {} {scope}{because}",
+        atoll_kube::status::quote(&resource),
+        atoll_kube::status::quote(&attributes.group),
+    );
+    let about = GroupResource::new(attributes.group.clone(), attributes.resource.clone());
+    Status::forbidden(
+        &about,
+        attributes.name.as_deref().unwrap_or_default(),
+        message,
+    )
+}
+
+fn not_per_cluster() -> Status {
+    let mut status = Status::internal("metrics are served at the bare host only");
+    status.code = StatusCode::NOT_IMPLEMENTED.as_u16();
+    status.message = "metrics are served at the bare host only: use /metrics".into();
+    status
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// The caller's audit id, or a new one.
+fn audit_id(headers: &HeaderMap) -> HeaderValue {
+    if let Some(given) = headers.get("audit-id").filter(|value| value.len() <= 64) {
+        return given.clone();
+    }
+    let id = uuid::Uuid::new_v4().to_string();
+    HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("unknown"))
+}
