@@ -124,6 +124,11 @@ impl Key {
         self.0.starts_with(&prefix.0)
     }
 
+    /// The same key in memory of its own.
+    pub(crate) fn detached(&self) -> Key {
+        Key(Bytes::copy_from_slice(&self.0))
+    }
+
     /// The ends of all prefixes of the key, shortest (the empty one) first.
     pub(crate) fn prefix_ends(&self) -> impl Iterator<Item = usize> {
         std::iter::once(0).chain(
@@ -167,6 +172,10 @@ impl Prefix {
     /// The components in order.
     pub fn components(&self) -> impl Iterator<Item = &[u8]> {
         components(&self.0)
+    }
+
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.0
     }
 
     /// How many components the prefix has.

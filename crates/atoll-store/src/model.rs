@@ -135,6 +135,9 @@ pub enum AppendError {
     /// The append breaks a rule whatever the state is.
     #[error("{0}")]
     Invalid(String),
+    /// The present state could not be read, so the append was not made.
+    #[error("storage: {0}")]
+    Storage(String),
     /// The store is closed. The append may or may not have happened if it was already under way.
     #[error("the store is closed")]
     Stopped,

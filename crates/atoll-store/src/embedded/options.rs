@@ -1,9 +1,12 @@
 //! How to open an embedded store, and what can stop it from opening.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::IndexSpec;
+use crate::{IndexSpec, ReadError};
 
 /// How to open an embedded store. All budgets are bytes.
 #[derive(Clone, Debug)]
@@ -20,7 +23,7 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Blocks of the replica held in memory.
     pub cache_bytes: u64,
-    /// Rows held in memory before the replica writes them out.
+    /// Rows held in memory before the replica writes them out. About three such portions can exist under load.
     pub memtable_bytes: u64,
     /// Recent events held in memory for watchers that lag a little.
     pub window_bytes: usize,
@@ -28,6 +31,8 @@ pub struct Options {
     pub watch_queue: usize,
     /// Added to every fsync: tests use it to behave like a slower disk.
     pub sync_delay: Option<Duration>,
+    /// Where tests reach in.
+    pub hooks: Hooks,
 }
 
 impl Options {
@@ -44,8 +49,35 @@ impl Options {
             window_bytes: 8 << 20,
             watch_queue: 256,
             sync_delay: None,
+            hooks: Hooks::default(),
         }
     }
+}
+
+/// What tests inject; empty in production.
+#[derive(Clone, Default)]
+pub struct Hooks {
+    /// Makes writes and fsyncs of the log fail.
+    pub faults: Option<Arc<dyn Faults>>,
+    /// Called instead of ending the process when the log or the replica cannot be written.
+    pub fatal: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks")
+            .field("faults", &self.faults)
+            .field("fatal", &self.fatal.is_some())
+            .finish()
+    }
+}
+
+/// Faults of the disk under the log.
+pub trait Faults: Send + Sync + fmt::Debug {
+    /// Asked before `bytes` are written: `Some((n, error))` lets `n` of them through and then fails.
+    fn write(&self, bytes: usize) -> Option<(usize, io::Error)>;
+    /// Asked before an fsync.
+    fn sync(&self) -> Option<io::Error>;
 }
 
 /// Why a store does not open.
@@ -60,7 +92,7 @@ pub enum OpenError {
     /// A file is damaged in a way that a crash cannot explain: going on would lose acknowledged writes.
     #[error(
         "{file} is damaged at byte {offset}: {what}. Acknowledged writes would be lost, so the store does not start. \
-         Restore it from a backup into a new directory (`atoll restore`), or put back an intact copy of this file"
+         Put back an intact copy of this file, or restore a backup into a new directory (`atoll restore`)"
     )]
     Damaged {
         /// The damaged file.
@@ -79,21 +111,48 @@ pub enum OpenError {
         what: String,
     },
     /// An operation on a file failed.
-    #[error("{doing} {path}: {source}")]
+    #[error("cannot {doing} {path}: {source}")]
     Io {
         /// What was being done.
         doing: &'static str,
         /// To which file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
-    /// The replica's engine failed.
-    #[error("{directory}: the replica could not be opened: {what}")]
+    /// The replica's files cannot be used, and the log no longer reaches back far enough to make them anew.
+    #[error(
+        "{directory}: the replica cannot be read: {what}. Restore a backup into a new directory (`atoll restore`)"
+    )]
     Replica {
         /// The replica's directory.
         directory: PathBuf,
         /// What its engine said.
         what: String,
     },
+}
+
+impl OpenError {
+    pub(crate) fn io(doing: &'static str, path: &Path, source: io::Error) -> OpenError {
+        OpenError::Io {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn damaged(file: &Path, offset: u64, what: &str) -> OpenError {
+        OpenError::Damaged {
+            file: file.to_owned(),
+            offset,
+            what: what.to_owned(),
+        }
+    }
+
+    pub(crate) fn replica(directory: &Path, error: &ReadError) -> OpenError {
+        OpenError::Replica {
+            directory: directory.to_owned(),
+            what: error.to_string(),
+        }
+    }
 }
