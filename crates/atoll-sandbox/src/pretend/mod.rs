@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_millis(seconds * 1000)
+        Timestamp(seconds * 1000)
     }
 
     fn workload(image: &str, spec: Value) -> Value {
