@@ -1,0 +1,279 @@
+//! Making one copy stand at the edge as the center described it.
+//!
+//! [`decide`] is pure: from what is there to what to do. The rest carries it out by server-side apply with force, so that the payload's fields are ours and
+//! all others are left alone. An object is on record as ours *before* it is made.
+
+use atoll_client::{Client, ClientError, Request};
+use atoll_wire::{ErrorKind, Item, ObjectRef};
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{Edge, LABEL, MANAGER, Refusal, kinds::Served};
+use crate::{paths::Path, plan, state::Owned};
+
+/// The manager that owns fields given only at creation (`initial-only`), so that the next apply does not take them away.
+const INITIAL_MANAGER: &str = "atoll-initial";
+
+/// What stands at the edge after an apply.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    /// Ownership as it is now; `None` for an implicit object that was there before us.
+    pub owned: Option<Owned>,
+    /// The object as the edge returned it.
+    pub object: Value,
+}
+
+/// What to do with a copy, given what is there.
+#[derive(Debug, PartialEq)]
+enum Step {
+    Create,
+    Apply { adopt: bool },
+    Leave,
+    Refuse(ErrorKind, String),
+}
+
+fn decide(item: &Item, owned: Option<&Owned>, live: Option<&Value>, destination: &str) -> Step {
+    let Some(live) = live else { return Step::Create };
+    let text = |pointer: &str| live.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let uid = text("/metadata/uid");
+    let label = live.pointer("/metadata/labels").and_then(|labels| labels.get(LABEL)).and_then(Value::as_str);
+    if !text("/metadata/deletionTimestamp").is_empty() {
+        return Step::Refuse(ErrorKind::Terminating, "the object is being deleted at the edge".into());
+    }
+    // An intention without uid: the object was made by us if it says so, otherwise somebody was quicker.
+    let ours = owned.is_some_and(|o| o.edge_uid == uid || (o.edge_uid.is_empty() && label == Some(destination)));
+    if ours {
+        return if item.create_only { Step::Leave } else { Step::Apply { adopt: false } };
+    }
+    if let Some(other) = label.filter(|&l| l != destination) {
+        return Step::Refuse(ErrorKind::Conflict, format!("the object belongs to destination {other} of another center or agent"));
+    }
+    if item.implicit {
+        return Step::Leave;
+    }
+    if item.adopt {
+        return Step::Apply { adopt: true };
+    }
+    let message = "the object exists and was not made by Atoll; `takeover: Adopt` in the policy's clause takes it over";
+    Step::Refuse(ErrorKind::AlreadyExists, message.into())
+}
+
+/// The body as it is sent: at the version the edge serves, marked as ours, without the fields that are the edge's.
+fn prepare(body: &[u8], item: &Item, served: &Served, destination: &str) -> Result<Value, Refusal> {
+    let wrong = |why: String| Refusal::new(ErrorKind::Invalid, format!("the body from the center cannot be read: {why}"));
+    let mut object: Value = serde_json::from_slice(body).map_err(|e| wrong(e.to_string()))?;
+    let metadata = object.get_mut("metadata").and_then(Value::as_object_mut).ok_or_else(|| wrong("no metadata".into()))?;
+    metadata.entry("labels").or_insert_with(|| json!({}))[LABEL] = json!(destination);
+    object["apiVersion"] = json!(served.api_version);
+    for path in parse(&item.edge_owned) {
+        path.take(&mut object);
+    }
+    Ok(object)
+}
+
+fn parse(paths: &[String]) -> impl Iterator<Item = Path> + '_ {
+    paths.iter().filter_map(|text| Path::parse(text))
+}
+
+impl Edge {
+    /// Applies one copy. On success the copy stands at the edge completely.
+    pub async fn apply(&self, item: &Item, body: &Bytes, owned: Option<&Owned>) -> Result<Applied, Refusal> {
+        let object = item.object.as_ref().ok_or_else(|| Refusal::new(ErrorKind::Invalid, "the item names no object"))?;
+        let served = self.served(object).await?;
+        let wanted = prepare(body, item, &served, &self.destination)?;
+        let path = served.object(&object.namespace, &object.name);
+        let live = self.client.find(&path).await?;
+        match decide(item, owned, live.as_ref(), &self.destination) {
+            Step::Refuse(error, message) => Err(Refusal::new(error, message)),
+            Step::Leave => {
+                let object = live.unwrap_or_default();
+                self.ready(item, &object)?;
+                Ok(Applied { owned: owned.map(|o| note(item, o.adopted, &object)), object })
+            }
+            Step::Create => {
+                self.put_record(item, "", false).await?;
+                let made = self.create(&path, item, wanted).await?;
+                self.finish(item, false, made).await
+            }
+            Step::Apply { adopt } => {
+                let adopted = adopt || owned.is_some_and(|o| o.adopted);
+                if adopt {
+                    let uid = live.as_ref().and_then(|l| l.pointer("/metadata/uid")).and_then(Value::as_str).unwrap_or_default();
+                    self.put_record(item, uid, true).await?;
+                }
+                let made = self.update(&path, item, wanted, live.as_ref()).await?;
+                self.finish(item, adopted, made).await
+            }
+        }
+    }
+
+    /// Where the object's kind is served.
+    pub async fn served(&self, object: &ObjectRef) -> Result<Served, Refusal> {
+        self.kinds.find(&self.client, object).await?.ok_or_else(|| {
+            let group = if object.group.is_empty() { "the core group" } else { &object.group };
+            Refusal::new(ErrorKind::KindNotServed, format!("the edge serves no {} of {group}", object.kind))
+        })
+    }
+
+    /// Records what was made and says whether it is complete.
+    async fn finish(&self, item: &Item, adopted: bool, made: Value) -> Result<Applied, Refusal> {
+        let owned = note(item, adopted, &made);
+        self.put_record(item, &owned.edge_uid, adopted).await?;
+        self.ready(item, &made)?;
+        Ok(Applied { owned: Some(owned), object: made })
+    }
+
+    /// A CRD is complete when it is Established; everything else when it was accepted.
+    fn ready(&self, item: &Item, object: &Value) -> Result<(), Refusal> {
+        let is_definition = item.object.as_ref().is_some_and(plan::is_definition);
+        let established = || {
+            let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+            conditions.into_iter().flatten().any(|c| c["type"] == "Established" && c["status"] == "True")
+        };
+        match is_definition && !established() {
+            true => Err(Refusal::new(ErrorKind::Waiting, "the CustomResourceDefinition is not Established yet")),
+            false => Ok(()),
+        }
+    }
+
+    async fn create(&self, path: &str, item: &Item, mut wanted: Value) -> Result<Value, Refusal> {
+        if item.initial_only.is_empty() {
+            return self.make(path, MANAGER, &wanted).await;
+        }
+        self.make(path, INITIAL_MANAGER, &wanted).await?;
+        let initial: Vec<Value> = parse(&item.initial_only).filter_map(|p| p.only(&wanted)).collect();
+        parse(&item.initial_only).for_each(|p| drop(p.take(&mut wanted)));
+        let made = send_apply(&self.client, path, MANAGER, &wanted).await?.1;
+        // The first manager keeps only what is the edge's from now on.
+        let mut rest = json!({"apiVersion": wanted["apiVersion"], "kind": wanted["kind"], "metadata": {"name": wanted["metadata"]["name"]}});
+        initial.into_iter().for_each(|fields| merge(&mut rest, fields));
+        send_apply(&self.client, path, INITIAL_MANAGER, &rest).await?;
+        Ok(made)
+    }
+
+    /// Server-side apply that is to create. When something was there after all, we wrote over fields of a stranger's object: it stays, and is not ours.
+    async fn make(&self, path: &str, manager: &str, wanted: &Value) -> Result<Value, Refusal> {
+        match send_apply(&self.client, path, manager, wanted).await? {
+            (StatusCode::CREATED, made) => Ok(made),
+            (_, found) => {
+                let made_now = found.pointer("/metadata/managedFields").and_then(Value::as_array).is_none_or(|m| m.iter().all(|f| f["manager"] == manager));
+                match made_now {
+                    true => Ok(found),
+                    false => Err(Refusal::new(ErrorKind::AlreadyExists, "somebody else made the object at the same moment")),
+                }
+            }
+        }
+    }
+
+    async fn update(&self, path: &str, item: &Item, mut wanted: Value, live: Option<&Value>) -> Result<Value, Refusal> {
+        parse(&item.initial_only).for_each(|p| drop(p.take(&mut wanted)));
+        // Only the very object that we looked at.
+        let uid = live.and_then(|l| l.pointer("/metadata/uid")).cloned().unwrap_or_default();
+        wanted["metadata"]["uid"] = uid.clone();
+        match send_apply(&self.client, path, MANAGER, &wanted).await {
+            Ok((_, made)) => Ok(made),
+            Err(refusal) if refusal.error == ErrorKind::Immutable && item.replace => {
+                let only_this = json!({"preconditions": {"uid": uid}, "propagationPolicy": "Background"});
+                self.client.delete(path, Some(&only_this)).await?;
+                Err(Refusal::new(ErrorKind::Terminating, "deleted, to be made anew with the changed immutable field"))
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+}
+
+/// The ownership that goes with an object just applied.
+fn note(item: &Item, adopted: bool, object: &Value) -> Owned {
+    Owned {
+        copy: item.copy.clone(),
+        edge_uid: object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        adopted,
+        applied: item.render_hash.clone(),
+        generation: object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0),
+    }
+}
+
+async fn send_apply(client: &Client, path: &str, manager: &str, object: &Value) -> Result<(StatusCode, Value), Refusal> {
+    let path = format!("{path}?fieldManager={manager}&force=true");
+    let request = Request::new(Method::PATCH, path).body("application/apply-patch+yaml", object.to_string());
+    let answer = client.request(request).await?;
+    let value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    if answer.code.is_success() {
+        return Ok((answer.code, value));
+    }
+    let status = serde_json::from_value(value).map_err(|_| ClientError::Answer {
+        server: client.origin().to_owned(),
+        why: format!("{} without a Status", answer.code),
+    })?;
+    Err(ClientError::Status(Box::new(status)).into())
+}
+
+/// Puts the fields of `from` into `into`; lists are joined.
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Array(into), Value::Array(from)) => into.extend(from),
+        (into, from) => *into = from,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(uid: &str, label: Option<&str>) -> Value {
+        let mut object = json!({"metadata": {"uid": uid}});
+        if let Some(label) = label {
+            object["metadata"]["labels"] = json!({LABEL: label});
+        }
+        object
+    }
+
+    fn owned(uid: &str) -> Owned {
+        Owned { edge_uid: uid.into(), ..Owned::default() }
+    }
+
+    #[test]
+    fn only_what_is_ours_is_touched() {
+        let plain = Item::default();
+        let adopting = Item { adopt: true, ..Item::default() };
+        let once = Item { create_only: true, ..Item::default() };
+        let implicit = Item { implicit: true, ..Item::default() };
+        let check = |item: &Item, owned: Option<Owned>, live: Option<Value>, expected: &str| {
+            let step = format!("{:?}", decide(item, owned.as_ref(), live.as_ref(), "me"));
+            assert!(step.starts_with(expected), "{step}, not {expected}");
+        };
+        check(&plain, None, None, "Create");
+        check(&plain, Some(owned("u")), None, "Create");
+        check(&plain, Some(owned("u")), Some(live("u", None)), "Apply { adopt: false }");
+        check(&plain, Some(owned("")), Some(live("u", Some("me"))), "Apply { adopt: false }");
+        check(&plain, Some(owned("")), Some(live("u", None)), "Refuse(AlreadyExists");
+        check(&plain, Some(owned("old")), Some(live("u", None)), "Refuse(AlreadyExists");
+        // A label alone proves nothing: controllers copy labels.
+        check(&plain, None, Some(live("u", Some("me"))), "Refuse(AlreadyExists");
+        check(&adopting, None, Some(live("u", None)), "Apply { adopt: true }");
+        check(&adopting, None, Some(live("u", Some("another"))), "Refuse(Conflict");
+        check(&once, Some(owned("u")), Some(live("u", None)), "Leave");
+        check(&implicit, None, Some(live("u", None)), "Leave");
+    }
+
+    #[test]
+    fn the_edges_fields_are_not_sent() {
+        let item = Item { edge_owned: vec![".spec.replicas".into()], ..Item::default() };
+        let served = Served { api_version: "apps/v1".into(), ..served() };
+        let body = br#"{"apiVersion":"apps/v1beta1","kind":"Deployment","metadata":{"name":"w"},"spec":{"replicas":3,"paused":true}}"#;
+        let object = prepare(body, &item, &served, "me").unwrap();
+        assert_eq!(object["spec"], json!({"paused": true}));
+        assert_eq!(object["apiVersion"], "apps/v1");
+        assert_eq!(object["metadata"]["labels"][LABEL], "me");
+    }
+
+    fn served() -> Served {
+        Served { root: String::new(), resource: String::new(), namespaced: true, has_status: true, api_version: String::new() }
+    }
+}
