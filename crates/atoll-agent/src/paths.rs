@@ -62,13 +62,16 @@ impl Path {
 }
 
 fn only(steps: &[Step], object: &Value) -> Option<Value> {
-    let Some((step, rest)) = steps.split_first() else { return Some(object.clone()) };
+    let Some((step, rest)) = steps.split_first() else {
+        return Some(object.clone());
+    };
     match step {
         Step::Field(name) => Some(serde_json::json!({ name: only(rest, object.get(name)?)? })),
         Step::Element(key, wanted) => {
             let element = object.as_array()?.iter().find(|e| is(e, key, wanted))?;
             let mut kept = only(rest, element)?;
-            kept.as_object_mut()?.insert(key.clone(), element.get(key)?.clone());
+            kept.as_object_mut()?
+                .insert(key.clone(), element.get(key)?.clone());
             Some(Value::Array(vec![kept]))
         }
     }
@@ -78,7 +81,10 @@ impl Step {
     fn find_mut<'a>(&self, value: &'a mut Value) -> Option<&'a mut Value> {
         match self {
             Step::Field(name) => value.get_mut(name),
-            Step::Element(key, wanted) => value.as_array_mut()?.iter_mut().find(|e| is(e, key, wanted)),
+            Step::Element(key, wanted) => value
+                .as_array_mut()?
+                .iter_mut()
+                .find(|e| is(e, key, wanted)),
         }
     }
 }
@@ -117,9 +123,21 @@ mod tests {
     fn takes_and_keeps_what_a_path_names() {
         let object = json!({"spec": {"replicas": 3, "containers": [{"name": "a", "image": "x"}, {"name": "b"}]}, "data": {"k.y": "v"}});
         for (path, taken, only) in [
-            (".spec.replicas", Some(json!(3)), Some(json!({"spec": {"replicas": 3}}))),
-            ("spec.replicas", Some(json!(3)), Some(json!({"spec": {"replicas": 3}}))),
-            (r#".data["k.y"]"#, Some(json!("v")), Some(json!({"data": {"k.y": "v"}}))),
+            (
+                ".spec.replicas",
+                Some(json!(3)),
+                Some(json!({"spec": {"replicas": 3}})),
+            ),
+            (
+                "spec.replicas",
+                Some(json!(3)),
+                Some(json!({"spec": {"replicas": 3}})),
+            ),
+            (
+                r#".data["k.y"]"#,
+                Some(json!("v")),
+                Some(json!({"data": {"k.y": "v"}})),
+            ),
             (
                 r#".spec.containers[name="a"].image"#,
                 Some(json!("x")),

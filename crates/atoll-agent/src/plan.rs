@@ -19,7 +19,10 @@ pub struct Millis(pub u64);
 impl Millis {
     /// This much later.
     pub fn after(self, delay: Duration) -> Self {
-        Millis(self.0.saturating_add(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)))
+        Millis(
+            self.0
+                .saturating_add(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -69,6 +72,18 @@ pub struct Identity {
     name: String,
 }
 
+impl Identity {
+    /// From its parts.
+    pub fn new(group: &str, resource: &str, namespace: &str, name: &str) -> Self {
+        Identity {
+            group: group.into(),
+            resource: resource.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+}
+
 impl From<&ObjectRef> for Identity {
     fn from(object: &ObjectRef) -> Self {
         Identity {
@@ -116,9 +131,18 @@ pub fn plan(state: &State, phases: &BTreeMap<CopyId, Phase>, now: Millis, room: 
     let holders = holders(state);
     let supports = Supports::of(state);
     // The lowest class that still has a copy that was never tried; classes above it wait.
-    let untried = |id: &CopyId| matches!(phases.get(id), None | Some(Phase::Due | Phase::Working { .. }));
+    let untried = |id: &CopyId| {
+        matches!(
+            phases.get(id),
+            None | Some(Phase::Due | Phase::Working { .. })
+        )
+    };
     let first_class = |doomed: bool| {
-        let classes = state.copies.iter().filter(|(id, c)| c.removal.is_some() == doomed && untried(id)).map(|(_, c)| c.item.order);
+        let classes = state
+            .copies
+            .iter()
+            .filter(|(id, c)| c.removal.is_some() == doomed && untried(id))
+            .map(|(_, c)| c.item.order);
         if doomed { classes.max() } else { classes.min() }
     };
     let (applying, removing) = (first_class(false), first_class(true));
@@ -127,7 +151,9 @@ pub fn plan(state: &State, phases: &BTreeMap<CopyId, Phase>, now: Millis, room: 
         if plan.apply.len() + plan.remove.len() >= room {
             break;
         }
-        let Some(object) = &copy.item.object else { continue };
+        let Some(object) = &copy.item.object else {
+            continue;
+        };
         if !is_due(id) {
             continue;
         }
@@ -135,7 +161,8 @@ pub fn plan(state: &State, phases: &BTreeMap<CopyId, Phase>, now: Millis, room: 
             Some(mode) => {
                 // Never tried: in reverse order of classes. Tried before: whenever it is due.
                 let in_turn = !untried(id) || removing.is_none_or(|class| copy.item.order >= class);
-                let inside = mode == RemovalMode::Remove && supports.has_doomed_dependents(state, object, id);
+                let inside = mode == RemovalMode::Remove
+                    && supports.has_doomed_dependents(state, object, id);
                 if in_turn && !inside {
                     plan.remove.push(id.clone());
                 }
@@ -145,9 +172,16 @@ pub fn plan(state: &State, phases: &BTreeMap<CopyId, Phase>, now: Millis, room: 
                     plan.refused.push((id.clone(), ErrorKind::Refused, reason));
                     continue;
                 }
-                if let Some(holder) = holders.get(&Identity::from(object)).filter(|&&h| h != id && !copy.item.implicit) {
-                    let message = format!("{} {} is placed here from logical cluster {} too, which came first", object.kind, object.name, holder.cluster);
-                    plan.refused.push((id.clone(), ErrorKind::Conflict, message));
+                if let Some(holder) = holders
+                    .get(&Identity::from(object))
+                    .filter(|&&h| h != id && !copy.item.implicit)
+                {
+                    let message = format!(
+                        "{} {} is placed here from logical cluster {} too, which came first",
+                        object.kind, object.name, holder.cluster
+                    );
+                    plan.refused
+                        .push((id.clone(), ErrorKind::Conflict, message));
                     continue;
                 }
                 let in_turn = !untried(id) || applying.is_none_or(|class| copy.item.order <= class);
@@ -158,9 +192,17 @@ pub fn plan(state: &State, phases: &BTreeMap<CopyId, Phase>, now: Millis, room: 
                     None => plan.apply.push(id.clone()),
                     Some(support) if busy(support) => {}
                     Some(support) => {
-                        let what = state.copies.get(support).and_then(|c| c.item.object.as_ref());
-                        let what = what.map_or_else(String::new, |o| format!("{} {}", o.kind, o.name));
-                        plan.refused.push((id.clone(), ErrorKind::Waiting, format!("waits for {what}")));
+                        let what = state
+                            .copies
+                            .get(support)
+                            .and_then(|c| c.item.object.as_ref());
+                        let what =
+                            what.map_or_else(String::new, |o| format!("{} {}", o.kind, o.name));
+                        plan.refused.push((
+                            id.clone(),
+                            ErrorKind::Waiting,
+                            format!("waits for {what}"),
+                        ));
                     }
                 }
             }
@@ -173,7 +215,9 @@ pub fn plan(state: &State, phases: &BTreeMap<CopyId, Phase>, now: Millis, room: 
 fn holders(state: &State) -> HashMap<Identity, &CopyId> {
     let mut holders: HashMap<Identity, (&CopyId, bool)> = HashMap::new();
     for (id, copy) in state.copies.iter().filter(|(_, c)| !c.item.implicit) {
-        let Some(object) = &copy.item.object else { continue };
+        let Some(object) = &copy.item.object else {
+            continue;
+        };
         let owns = copy.owned.is_some();
         if copy.removal.is_some() && !owns {
             continue;
@@ -183,7 +227,10 @@ fn holders(state: &State) -> HashMap<Identity, &CopyId> {
             *holder = (id, true);
         }
     }
-    holders.into_iter().map(|(identity, (id, _))| (identity, id)).collect()
+    holders
+        .into_iter()
+        .map(|(identity, (id, _))| (identity, id))
+        .collect()
 }
 
 /// What others stand on: Namespaces and CRDs among the copies.
@@ -194,15 +241,28 @@ struct Supports<'a> {
 
 impl<'a> Supports<'a> {
     fn of(state: &'a State) -> Self {
-        let mut supports = Supports { namespaces: HashMap::new(), definitions: HashMap::new() };
+        let mut supports = Supports {
+            namespaces: HashMap::new(),
+            definitions: HashMap::new(),
+        };
         for (id, copy) in state.copies.iter().filter(|(_, c)| c.removal.is_none()) {
-            let Some(object) = &copy.item.object else { continue };
+            let Some(object) = &copy.item.object else {
+                continue;
+            };
             if is_namespace(object) {
-                supports.namespaces.entry(&object.name).or_default().insert(id);
+                supports
+                    .namespaces
+                    .entry(&object.name)
+                    .or_default()
+                    .insert(id);
             } else if is_definition(object)
                 && let Some((resource, group)) = object.name.split_once('.')
             {
-                supports.definitions.entry((group, resource)).or_default().insert(id);
+                supports
+                    .definitions
+                    .entry((group, resource))
+                    .or_default()
+                    .insert(id);
             }
         }
         supports
@@ -210,26 +270,38 @@ impl<'a> Supports<'a> {
 
     /// A copy that `object` depends on and that is not settled; `None` when it may go ahead.
     fn missing(&self, object: &ObjectRef, phases: &BTreeMap<CopyId, Phase>) -> Option<&'a CopyId> {
-        let namespace = object.namespaced.then(|| self.namespaces.get(object.namespace.as_str())).flatten();
-        let definition = self.definitions.get(&(object.group.as_str(), object.resource.as_str()));
+        let namespace = object
+            .namespaced
+            .then(|| self.namespaces.get(object.namespace.as_str()))
+            .flatten();
+        let definition = self
+            .definitions
+            .get(&(object.group.as_str(), object.resource.as_str()));
         // One settled copy of several is enough: two workspaces may each carry the same Namespace.
         let unsettled = |copies: &BTreeSet<&'a CopyId>| {
-            let settled = copies.iter().any(|id| matches!(phases.get(*id), Some(Phase::Settled)));
+            let settled = copies
+                .iter()
+                .any(|id| matches!(phases.get(*id), Some(Phase::Settled)));
             (!settled).then(|| copies.first().copied()).flatten()
         };
-        namespace.and_then(unsettled).or_else(|| definition.and_then(unsettled))
+        namespace
+            .and_then(unsettled)
+            .or_else(|| definition.and_then(unsettled))
     }
 
     /// Whether a doomed Namespace or CRD still has doomed copies inside, which go first.
     fn has_doomed_dependents(&self, state: &State, object: &ObjectRef, own: &CopyId) -> bool {
         let inside = |other: &ObjectRef| {
             (is_namespace(object) && other.namespaced && other.namespace == object.name)
-                || (is_definition(object) && object.name.split_once('.') == Some((other.resource.as_str(), other.group.as_str())))
+                || (is_definition(object)
+                    && object.name.split_once('.')
+                        == Some((other.resource.as_str(), other.group.as_str())))
         };
-        state
-            .copies
-            .iter()
-            .any(|(id, copy)| id != own && copy.removal == Some(RemovalMode::Remove) && copy.item.object.as_ref().is_some_and(inside))
+        state.copies.iter().any(|(id, copy)| {
+            id != own
+                && copy.removal == Some(RemovalMode::Remove)
+                && copy.item.object.as_ref().is_some_and(inside)
+        })
     }
 }
 
@@ -245,18 +317,32 @@ pub fn is_definition(object: &ObjectRef) -> bool {
 
 /// Why the agent keeps its hands off: its own namespace, RBAC and records are nobody's payload.
 fn touches_ours(object: &ObjectRef) -> Option<String> {
-    let inside = object.namespace == OWN_NAMESPACE || (is_namespace(object) && object.name == OWN_NAMESPACE);
-    let rbac = object.group == "rbac.authorization.k8s.io" && object.name.starts_with(OWN_NAMESPACE);
-    (inside || rbac).then(|| format!("{} {} belongs to the agent itself", object.kind, object.name))
+    let inside =
+        object.namespace == OWN_NAMESPACE || (is_namespace(object) && object.name == OWN_NAMESPACE);
+    let rbac =
+        object.group == "rbac.authorization.k8s.io" && object.name.starts_with(OWN_NAMESPACE);
+    (inside || rbac).then(|| {
+        format!(
+            "{} {} belongs to the agent itself",
+            object.kind, object.name
+        )
+    })
 }
 
 /// For the state machine in the shell: the phase after a failure.
 pub fn failed(before: Option<&Phase>, error: ErrorKind, message: String, now: Millis) -> Phase {
     let times = match before {
-        Some(Phase::Failed { times, error: same, .. }) if *same == error => times + 1,
+        Some(Phase::Failed {
+            times, error: same, ..
+        }) if *same == error => times + 1,
         _ => 1,
     };
-    Phase::Failed { error, message, retry: now.after(backoff(error, times)), times }
+    Phase::Failed {
+        error,
+        message,
+        retry: now.after(backoff(error, times)),
+        times,
+    }
 }
 
 /// Whether a copy wants no more work: applied, and no removal pending.
@@ -272,7 +358,10 @@ mod tests {
     use crate::state::{Doomed, Fact, Owned, fact};
 
     fn id(uid: &str) -> CopyId {
-        CopyId { cluster: "c".into(), uid: uid.into() }
+        CopyId {
+            cluster: "c".into(),
+            uid: uid.into(),
+        }
     }
 
     fn item(uid: &str, kind: &str, namespace: &str, name: &str, order: u32) -> Item {
@@ -291,23 +380,40 @@ mod tests {
             name: name.into(),
             namespaced: !namespace.is_empty(),
         };
-        Item { copy: Some(id(uid)), object: Some(object), order, ..Item::default() }
+        Item {
+            copy: Some(id(uid)),
+            object: Some(object),
+            order,
+            ..Item::default()
+        }
     }
 
     fn state(items: Vec<Item>) -> State {
         let mut state = State::default();
-        items.into_iter().for_each(|i| state.apply(&fact::Kind::Desired(i).into()));
+        items
+            .into_iter()
+            .for_each(|i| state.apply(&fact::Kind::Desired(i).into()));
         state
     }
 
     fn doom(state: &mut State, uid: &str) {
-        let doomed = Doomed { copy: Some(id(uid)), mode: RemovalMode::Remove.into(), ..Doomed::default() };
+        let doomed = Doomed {
+            copy: Some(id(uid)),
+            mode: RemovalMode::Remove.into(),
+            ..Doomed::default()
+        };
         state.apply(&fact::Kind::Doomed(doomed).into());
     }
 
     fn app() -> State {
         state(vec![
-            item("1", "CustomResourceDefinition", "", "widgets.example.com", 0),
+            item(
+                "1",
+                "CustomResourceDefinition",
+                "",
+                "widgets.example.com",
+                0,
+            ),
             item("2", "Namespace", "", "shop", 1),
             item("3", "ConfigMap", "shop", "c", 4),
             item("4", "Widget", "shop", "w", 6),
@@ -341,20 +447,36 @@ mod tests {
         let mut phases = BTreeMap::from([(id("1"), Phase::Settled), (id("2"), failure())]);
         let plan1 = plan(&state, &phases, Millis(0), 10);
         assert_eq!(names(&plan1.apply), ["5"]);
-        assert_eq!(plan1.refused, [(id("3"), ErrorKind::Waiting, "waits for Namespace shop".to_owned())]);
+        assert_eq!(
+            plan1.refused,
+            [(
+                id("3"),
+                ErrorKind::Waiting,
+                "waits for Namespace shop".to_owned()
+            )]
+        );
         assert!(plan1.next.is_some());
         phases.insert(id("2"), Phase::Settled);
         phases.insert(id("1"), failure());
         phases.insert(id("3"), Phase::Settled);
         phases.insert(id("5"), Phase::Settled);
         let plan2 = plan(&state, &phases, Millis(0), 10);
-        assert_eq!(plan2.refused, [(id("4"), ErrorKind::Waiting, "waits for CustomResourceDefinition widgets.example.com".to_owned())]);
+        assert_eq!(
+            plan2.refused,
+            [(
+                id("4"),
+                ErrorKind::Waiting,
+                "waits for CustomResourceDefinition widgets.example.com".to_owned()
+            )]
+        );
     }
 
     #[test]
     fn removal_goes_in_reverse_and_a_namespace_waits_for_what_is_inside() {
         let mut state = app();
-        ["1", "2", "3", "4"].iter().for_each(|uid| doom(&mut state, uid));
+        ["1", "2", "3", "4"]
+            .iter()
+            .for_each(|uid| doom(&mut state, uid));
         let mut phases = BTreeMap::from([(id("5"), Phase::Settled)]);
         for expected in ["4", "3", "2", "1"] {
             let plan = plan(&state, &phases, Millis(0), 10);
@@ -366,19 +488,32 @@ mod tests {
 
     #[test]
     fn the_first_owner_of_an_identity_keeps_it() {
-        let mut two = state(vec![item("a", "ConfigMap", "shop", "c", 4), item("b", "ConfigMap", "shop", "c", 4)]);
-        let owned = Owned { copy: Some(id("b")), edge_uid: "u".into(), ..Owned::default() };
+        let mut two = state(vec![
+            item("a", "ConfigMap", "shop", "c", 4),
+            item("b", "ConfigMap", "shop", "c", 4),
+        ]);
+        let owned = Owned {
+            copy: Some(id("b")),
+            edge_uid: "u".into(),
+            ..Owned::default()
+        };
         two.apply(&fact::Kind::Owned(owned).into());
         let plan1 = plan(&two, &BTreeMap::new(), Millis(0), 10);
         assert_eq!(names(&plan1.apply), ["b"]);
         assert_eq!(plan1.refused[0].1, ErrorKind::Conflict);
         two.apply(&fact::Kind::Forgotten(id("b")).into());
-        assert_eq!(names(&plan(&two, &BTreeMap::new(), Millis(0), 10).apply), ["a"]);
+        assert_eq!(
+            names(&plan(&two, &BTreeMap::new(), Millis(0), 10).apply),
+            ["a"]
+        );
     }
 
     #[test]
     fn the_agents_own_things_are_refused() {
-        let state = state(vec![item("a", "ConfigMap", OWN_NAMESPACE, "c", 4), item("b", "Namespace", "", OWN_NAMESPACE, 1)]);
+        let state = state(vec![
+            item("a", "ConfigMap", OWN_NAMESPACE, "c", 4),
+            item("b", "Namespace", "", OWN_NAMESPACE, 1),
+        ]);
         let plan = plan(&state, &BTreeMap::new(), Millis(0), 10);
         assert_eq!(plan.apply, []);
         assert!(plan.refused.iter().all(|r| r.1 == ErrorKind::Refused) && plan.refused.len() == 2);
@@ -390,7 +525,9 @@ mod tests {
         let mut waits = Vec::new();
         for _ in 0..20 {
             let next = failed(phase.as_ref(), ErrorKind::Invalid, String::new(), Millis(0));
-            let Phase::Failed { retry, .. } = &next else { panic!("failed") };
+            let Phase::Failed { retry, .. } = &next else {
+                panic!("failed")
+            };
             waits.push(retry.0);
             phase = Some(next);
         }

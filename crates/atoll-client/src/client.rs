@@ -234,10 +234,14 @@ impl Client {
 
     /// Opens a watch (or any other endless answer) and hands out its lines. The path's query says `watch=true`.
     pub async fn watch(&self, path: &str) -> Result<Lines, ClientError> {
-        let answer =
-            tokio::time::timeout(ANSWER_TIMEOUT, self.send(Request::new(Method::GET, path)))
-                .await
-                .map_err(|_| self.unreachable("no answer to a watch"))??;
+        self.lines(Request::new(Method::GET, path)).await
+    }
+
+    /// Sends a request whose answer has no end and hands out its lines.
+    pub async fn lines(&self, request: Request) -> Result<Lines, ClientError> {
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.send(request))
+            .await
+            .map_err(|_| self.unreachable("no answer to a watch"))??;
         if !answer.status().is_success() {
             let response = self.collect(answer).await?;
             return Err(self.refused(&response));

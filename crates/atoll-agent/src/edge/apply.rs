@@ -22,6 +22,8 @@ pub struct Applied {
     pub owned: Option<Owned>,
     /// The object as the edge returned it.
     pub object: Value,
+    /// Accepted, but not of use yet: why.
+    pub waiting: Option<Refusal>,
 }
 
 /// What to do with a copy, given what is there.
@@ -34,20 +36,41 @@ enum Step {
 }
 
 fn decide(item: &Item, owned: Option<&Owned>, live: Option<&Value>, destination: &str) -> Step {
-    let Some(live) = live else { return Step::Create };
-    let text = |pointer: &str| live.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let Some(live) = live else {
+        return Step::Create;
+    };
+    let text = |pointer: &str| {
+        live.pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let uid = text("/metadata/uid");
-    let label = live.pointer("/metadata/labels").and_then(|labels| labels.get(LABEL)).and_then(Value::as_str);
+    let label = live
+        .pointer("/metadata/labels")
+        .and_then(|labels| labels.get(LABEL))
+        .and_then(Value::as_str);
     if !text("/metadata/deletionTimestamp").is_empty() {
-        return Step::Refuse(ErrorKind::Terminating, "the object is being deleted at the edge".into());
+        return Step::Refuse(
+            ErrorKind::Terminating,
+            "the object is being deleted at the edge".into(),
+        );
     }
     // An intention without uid: the object was made by us if it says so, otherwise somebody was quicker.
-    let ours = owned.is_some_and(|o| o.edge_uid == uid || (o.edge_uid.is_empty() && label == Some(destination)));
+    let ours = owned.is_some_and(|o| {
+        o.edge_uid == uid || (o.edge_uid.is_empty() && label == Some(destination))
+    });
     if ours {
-        return if item.create_only { Step::Leave } else { Step::Apply { adopt: false } };
+        return if item.create_only {
+            Step::Leave
+        } else {
+            Step::Apply { adopt: false }
+        };
     }
     if let Some(other) = label.filter(|&l| l != destination) {
-        return Step::Refuse(ErrorKind::Conflict, format!("the object belongs to destination {other} of another center or agent"));
+        return Step::Refuse(
+            ErrorKind::Conflict,
+            format!("the object belongs to destination {other} of another center or agent"),
+        );
     }
     if item.implicit {
         return Step::Leave;
@@ -61,9 +84,17 @@ fn decide(item: &Item, owned: Option<&Owned>, live: Option<&Value>, destination:
 
 /// The body as it is sent: at the version the edge serves, marked as ours, without the fields that are the edge's.
 fn prepare(body: &[u8], item: &Item, served: &Served, destination: &str) -> Result<Value, Refusal> {
-    let wrong = |why: String| Refusal::new(ErrorKind::Invalid, format!("the body from the center cannot be read: {why}"));
+    let wrong = |why: String| {
+        Refusal::new(
+            ErrorKind::Invalid,
+            format!("the body from the center cannot be read: {why}"),
+        )
+    };
     let mut object: Value = serde_json::from_slice(body).map_err(|e| wrong(e.to_string()))?;
-    let metadata = object.get_mut("metadata").and_then(Value::as_object_mut).ok_or_else(|| wrong("no metadata".into()))?;
+    let metadata = object
+        .get_mut("metadata")
+        .and_then(Value::as_object_mut)
+        .ok_or_else(|| wrong("no metadata".into()))?;
     metadata.entry("labels").or_insert_with(|| json!({}))[LABEL] = json!(destination);
     object["apiVersion"] = json!(served.api_version);
     for path in parse(&item.edge_owned) {
@@ -78,8 +109,16 @@ fn parse(paths: &[String]) -> impl Iterator<Item = Path> + '_ {
 
 impl Edge {
     /// Applies one copy. On success the copy stands at the edge completely.
-    pub async fn apply(&self, item: &Item, body: &Bytes, owned: Option<&Owned>) -> Result<Applied, Refusal> {
-        let object = item.object.as_ref().ok_or_else(|| Refusal::new(ErrorKind::Invalid, "the item names no object"))?;
+    pub async fn apply(
+        &self,
+        item: &Item,
+        body: &Bytes,
+        owned: Option<&Owned>,
+    ) -> Result<Applied, Refusal> {
+        let object = item
+            .object
+            .as_ref()
+            .ok_or_else(|| Refusal::new(ErrorKind::Invalid, "the item names no object"))?;
         let served = self.served(object).await?;
         let wanted = prepare(body, item, &served, &self.destination)?;
         let path = served.object(&object.namespace, &object.name);
@@ -88,8 +127,14 @@ impl Edge {
             Step::Refuse(error, message) => Err(Refusal::new(error, message)),
             Step::Leave => {
                 let object = live.unwrap_or_default();
-                self.ready(item, &object)?;
-                Ok(Applied { owned: owned.map(|o| note(item, o.adopted, &object)), object })
+                let owned = owned
+                    .filter(|o| !o.edge_uid.is_empty())
+                    .map(|o| note(item, o.adopted, &object));
+                Ok(Applied {
+                    owned,
+                    waiting: waits(item, &object),
+                    object,
+                })
             }
             Step::Create => {
                 self.put_record(item, "", false).await?;
@@ -99,11 +144,22 @@ impl Edge {
             Step::Apply { adopt } => {
                 let adopted = adopt || owned.is_some_and(|o| o.adopted);
                 if adopt {
-                    let uid = live.as_ref().and_then(|l| l.pointer("/metadata/uid")).and_then(Value::as_str).unwrap_or_default();
+                    let uid = live
+                        .as_ref()
+                        .and_then(|l| l.pointer("/metadata/uid"))
+                        .and_then(Value::as_str)
+                        .unwrap_or_default();
                     self.put_record(item, uid, true).await?;
                 }
                 let made = self.update(&path, item, wanted, live.as_ref()).await?;
-                self.finish(item, adopted, made).await
+                match owned.is_some_and(|o| !o.edge_uid.is_empty()) || adopt {
+                    true => Ok(Applied {
+                        owned: Some(note(item, adopted, &made)),
+                        waiting: waits(item, &made),
+                        object: made,
+                    }),
+                    false => self.finish(item, adopted, made).await,
+                }
             }
         }
     }
@@ -111,8 +167,15 @@ impl Edge {
     /// Where the object's kind is served.
     pub async fn served(&self, object: &ObjectRef) -> Result<Served, Refusal> {
         self.kinds.find(&self.client, object).await?.ok_or_else(|| {
-            let group = if object.group.is_empty() { "the core group" } else { &object.group };
-            Refusal::new(ErrorKind::KindNotServed, format!("the edge serves no {} of {group}", object.kind))
+            let group = if object.group.is_empty() {
+                "the core group"
+            } else {
+                &object.group
+            };
+            Refusal::new(
+                ErrorKind::KindNotServed,
+                format!("the edge serves no {} of {group}", object.kind),
+            )
         })
     }
 
@@ -120,21 +183,11 @@ impl Edge {
     async fn finish(&self, item: &Item, adopted: bool, made: Value) -> Result<Applied, Refusal> {
         let owned = note(item, adopted, &made);
         self.put_record(item, &owned.edge_uid, adopted).await?;
-        self.ready(item, &made)?;
-        Ok(Applied { owned: Some(owned), object: made })
-    }
-
-    /// A CRD is complete when it is Established; everything else when it was accepted.
-    fn ready(&self, item: &Item, object: &Value) -> Result<(), Refusal> {
-        let is_definition = item.object.as_ref().is_some_and(plan::is_definition);
-        let established = || {
-            let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-            conditions.into_iter().flatten().any(|c| c["type"] == "Established" && c["status"] == "True")
-        };
-        match is_definition && !established() {
-            true => Err(Refusal::new(ErrorKind::Waiting, "the CustomResourceDefinition is not Established yet")),
-            false => Ok(()),
-        }
+        Ok(Applied {
+            owned: Some(owned),
+            waiting: waits(item, &made),
+            object: made,
+        })
     }
 
     async fn create(&self, path: &str, item: &Item, mut wanted: Value) -> Result<Value, Refusal> {
@@ -142,12 +195,16 @@ impl Edge {
             return self.make(path, MANAGER, &wanted).await;
         }
         self.make(path, INITIAL_MANAGER, &wanted).await?;
-        let initial: Vec<Value> = parse(&item.initial_only).filter_map(|p| p.only(&wanted)).collect();
+        let initial: Vec<Value> = parse(&item.initial_only)
+            .filter_map(|p| p.only(&wanted))
+            .collect();
         parse(&item.initial_only).for_each(|p| drop(p.take(&mut wanted)));
         let made = send_apply(&self.client, path, MANAGER, &wanted).await?.1;
         // The first manager keeps only what is the edge's from now on.
         let mut rest = json!({"apiVersion": wanted["apiVersion"], "kind": wanted["kind"], "metadata": {"name": wanted["metadata"]["name"]}});
-        initial.into_iter().for_each(|fields| merge(&mut rest, fields));
+        initial
+            .into_iter()
+            .for_each(|fields| merge(&mut rest, fields));
         send_apply(&self.client, path, INITIAL_MANAGER, &rest).await?;
         Ok(made)
     }
@@ -157,46 +214,96 @@ impl Edge {
         match send_apply(&self.client, path, manager, wanted).await? {
             (StatusCode::CREATED, made) => Ok(made),
             (_, found) => {
-                let made_now = found.pointer("/metadata/managedFields").and_then(Value::as_array).is_none_or(|m| m.iter().all(|f| f["manager"] == manager));
+                let made_now = found
+                    .pointer("/metadata/managedFields")
+                    .and_then(Value::as_array)
+                    .is_none_or(|m| m.iter().all(|f| f["manager"] == manager));
                 match made_now {
                     true => Ok(found),
-                    false => Err(Refusal::new(ErrorKind::AlreadyExists, "somebody else made the object at the same moment")),
+                    false => Err(Refusal::new(
+                        ErrorKind::AlreadyExists,
+                        "somebody else made the object at the same moment",
+                    )),
                 }
             }
         }
     }
 
-    async fn update(&self, path: &str, item: &Item, mut wanted: Value, live: Option<&Value>) -> Result<Value, Refusal> {
+    async fn update(
+        &self,
+        path: &str,
+        item: &Item,
+        mut wanted: Value,
+        live: Option<&Value>,
+    ) -> Result<Value, Refusal> {
         parse(&item.initial_only).for_each(|p| drop(p.take(&mut wanted)));
         // Only the very object that we looked at.
-        let uid = live.and_then(|l| l.pointer("/metadata/uid")).cloned().unwrap_or_default();
+        let uid = live
+            .and_then(|l| l.pointer("/metadata/uid"))
+            .cloned()
+            .unwrap_or_default();
         wanted["metadata"]["uid"] = uid.clone();
         match send_apply(&self.client, path, MANAGER, &wanted).await {
             Ok((_, made)) => Ok(made),
             Err(refusal) if refusal.error == ErrorKind::Immutable && item.replace => {
-                let only_this = json!({"preconditions": {"uid": uid}, "propagationPolicy": "Background"});
+                let only_this =
+                    json!({"preconditions": {"uid": uid}, "propagationPolicy": "Background"});
                 self.client.delete(path, Some(&only_this)).await?;
-                Err(Refusal::new(ErrorKind::Terminating, "deleted, to be made anew with the changed immutable field"))
+                Err(Refusal::new(
+                    ErrorKind::Terminating,
+                    "deleted, to be made anew with the changed immutable field",
+                ))
             }
             Err(refusal) => Err(refusal),
         }
     }
 }
 
+/// A CRD is of use when it is Established; everything else when it was accepted.
+fn waits(item: &Item, object: &Value) -> Option<Refusal> {
+    let conditions = object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array);
+    let established = conditions
+        .into_iter()
+        .flatten()
+        .any(|c| c["type"] == "Established" && c["status"] == "True");
+    let waits = item.object.as_ref().is_some_and(plan::is_definition) && !established;
+    waits.then(|| {
+        Refusal::new(
+            ErrorKind::Waiting,
+            "the CustomResourceDefinition is not Established yet",
+        )
+    })
+}
+
 /// The ownership that goes with an object just applied.
 fn note(item: &Item, adopted: bool, object: &Value) -> Owned {
     Owned {
         copy: item.copy.clone(),
-        edge_uid: object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        edge_uid: object
+            .pointer("/metadata/uid")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
         adopted,
         applied: item.render_hash.clone(),
-        generation: object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0),
+        generation: object
+            .pointer("/metadata/generation")
+            .and_then(Value::as_i64)
+            .unwrap_or(0),
     }
 }
 
-async fn send_apply(client: &Client, path: &str, manager: &str, object: &Value) -> Result<(StatusCode, Value), Refusal> {
+async fn send_apply(
+    client: &Client,
+    path: &str,
+    manager: &str,
+    object: &Value,
+) -> Result<(StatusCode, Value), Refusal> {
     let path = format!("{path}?fieldManager={manager}&force=true");
-    let request = Request::new(Method::PATCH, path).body("application/apply-patch+yaml", object.to_string());
+    let request =
+        Request::new(Method::PATCH, path).body("application/apply-patch+yaml", object.to_string());
     let answer = client.request(request).await?;
     let value = serde_json::from_slice(&answer.body).unwrap_or_default();
     if answer.code.is_success() {
@@ -235,37 +342,90 @@ mod tests {
     }
 
     fn owned(uid: &str) -> Owned {
-        Owned { edge_uid: uid.into(), ..Owned::default() }
+        Owned {
+            edge_uid: uid.into(),
+            ..Owned::default()
+        }
     }
 
     #[test]
     fn only_what_is_ours_is_touched() {
         let plain = Item::default();
-        let adopting = Item { adopt: true, ..Item::default() };
-        let once = Item { create_only: true, ..Item::default() };
-        let implicit = Item { implicit: true, ..Item::default() };
+        let adopting = Item {
+            adopt: true,
+            ..Item::default()
+        };
+        let once = Item {
+            create_only: true,
+            ..Item::default()
+        };
+        let implicit = Item {
+            implicit: true,
+            ..Item::default()
+        };
         let check = |item: &Item, owned: Option<Owned>, live: Option<Value>, expected: &str| {
             let step = format!("{:?}", decide(item, owned.as_ref(), live.as_ref(), "me"));
             assert!(step.starts_with(expected), "{step}, not {expected}");
         };
         check(&plain, None, None, "Create");
         check(&plain, Some(owned("u")), None, "Create");
-        check(&plain, Some(owned("u")), Some(live("u", None)), "Apply { adopt: false }");
-        check(&plain, Some(owned("")), Some(live("u", Some("me"))), "Apply { adopt: false }");
-        check(&plain, Some(owned("")), Some(live("u", None)), "Refuse(AlreadyExists");
-        check(&plain, Some(owned("old")), Some(live("u", None)), "Refuse(AlreadyExists");
+        check(
+            &plain,
+            Some(owned("u")),
+            Some(live("u", None)),
+            "Apply { adopt: false }",
+        );
+        check(
+            &plain,
+            Some(owned("")),
+            Some(live("u", Some("me"))),
+            "Apply { adopt: false }",
+        );
+        check(
+            &plain,
+            Some(owned("")),
+            Some(live("u", None)),
+            "Refuse(AlreadyExists",
+        );
+        check(
+            &plain,
+            Some(owned("old")),
+            Some(live("u", None)),
+            "Refuse(AlreadyExists",
+        );
         // A label alone proves nothing: controllers copy labels.
-        check(&plain, None, Some(live("u", Some("me"))), "Refuse(AlreadyExists");
-        check(&adopting, None, Some(live("u", None)), "Apply { adopt: true }");
-        check(&adopting, None, Some(live("u", Some("another"))), "Refuse(Conflict");
+        check(
+            &plain,
+            None,
+            Some(live("u", Some("me"))),
+            "Refuse(AlreadyExists",
+        );
+        check(
+            &adopting,
+            None,
+            Some(live("u", None)),
+            "Apply { adopt: true }",
+        );
+        check(
+            &adopting,
+            None,
+            Some(live("u", Some("another"))),
+            "Refuse(Conflict",
+        );
         check(&once, Some(owned("u")), Some(live("u", None)), "Leave");
         check(&implicit, None, Some(live("u", None)), "Leave");
     }
 
     #[test]
     fn the_edges_fields_are_not_sent() {
-        let item = Item { edge_owned: vec![".spec.replicas".into()], ..Item::default() };
-        let served = Served { api_version: "apps/v1".into(), ..served() };
+        let item = Item {
+            edge_owned: vec![".spec.replicas".into()],
+            ..Item::default()
+        };
+        let served = Served {
+            api_version: "apps/v1".into(),
+            ..served()
+        };
         let body = br#"{"apiVersion":"apps/v1beta1","kind":"Deployment","metadata":{"name":"w"},"spec":{"replicas":3,"paused":true}}"#;
         let object = prepare(body, &item, &served, "me").unwrap();
         assert_eq!(object["spec"], json!({"paused": true}));
@@ -274,6 +434,12 @@ mod tests {
     }
 
     fn served() -> Served {
-        Served { root: String::new(), resource: String::new(), namespaced: true, has_status: true, api_version: String::new() }
+        Served {
+            root: String::new(),
+            resource: String::new(),
+            namespaced: true,
+            has_status: true,
+            api_version: String::new(),
+        }
     }
 }

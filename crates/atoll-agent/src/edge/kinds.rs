@@ -54,7 +54,11 @@ pub struct Kinds {
 
 impl Kinds {
     /// Where `object`'s kind is served: at its own version when possible, else at the one the edge prefers. `None` when it is not served.
-    pub async fn find(&self, client: &Client, object: &ObjectRef) -> Result<Option<Served>, ClientError> {
+    pub async fn find(
+        &self,
+        client: &Client,
+        object: &ObjectRef,
+    ) -> Result<Option<Served>, ClientError> {
         let mut groups = self.groups.lock().await;
         if let Some((asked, group)) = groups.get(&object.group) {
             let found = group.served(object);
@@ -72,7 +76,14 @@ impl Kinds {
     pub async fn all_namespaced(&self, client: &Client) -> Result<Vec<Served>, ClientError> {
         let mut names = vec![String::new()];
         let list = client.get("/apis").await?;
-        names.extend(list["groups"].as_array().into_iter().flatten().filter_map(|g| g["name"].as_str()).map(str::to_owned));
+        names.extend(
+            list["groups"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|g| g["name"].as_str())
+                .map(str::to_owned),
+        );
         let mut all = Vec::new();
         for name in names {
             let group = ask(client, &name).await?;
@@ -86,8 +97,14 @@ impl Kinds {
 
 impl Group {
     fn served(&self, object: &ObjectRef) -> Option<Served> {
-        let own = self.versions.iter().find(|(version, _)| *version == object.version);
-        own.into_iter().chain(&self.versions).find_map(|(_, kinds)| kinds.get(&object.kind)).cloned()
+        let own = self
+            .versions
+            .iter()
+            .find(|(version, _)| *version == object.version);
+        own.into_iter()
+            .chain(&self.versions)
+            .find_map(|(_, kinds)| kinds.get(&object.kind))
+            .cloned()
     }
 }
 
@@ -96,15 +113,33 @@ async fn ask(client: &Client, group: &str) -> Result<Group, ClientError> {
     let versions: Vec<String> = if group.is_empty() {
         vec!["v1".into()]
     } else {
-        let Some(answer) = client.find(&format!("/apis/{group}")).await? else { return Ok(Group::default()) };
-        answer["versions"].as_array().into_iter().flatten().filter_map(|v| v["version"].as_str()).map(str::to_owned).collect()
+        let Some(answer) = client.find(&format!("/apis/{group}")).await? else {
+            return Ok(Group::default());
+        };
+        answer["versions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|v| v["version"].as_str())
+            .map(str::to_owned)
+            .collect()
     };
     let mut found = Group::default();
     for version in versions {
-        let root = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+        let root = if group.is_empty() {
+            format!("/api/{version}")
+        } else {
+            format!("/apis/{group}/{version}")
+        };
         if let Some(list) = client.find(&root).await? {
-            let api_version = if group.is_empty() { version.clone() } else { format!("{group}/{version}") };
-            found.versions.push((version, kinds(&list, &root, &api_version)));
+            let api_version = if group.is_empty() {
+                version.clone()
+            } else {
+                format!("{group}/{version}")
+            };
+            found
+                .versions
+                .push((version, kinds(&list, &root, &api_version)));
         }
     }
     Ok(found)
@@ -112,18 +147,34 @@ async fn ask(client: &Client, group: &str) -> Result<Group, ClientError> {
 
 /// The kinds in an APIResourceList that can be listed and written.
 fn kinds(list: &Value, root: &str, api_version: &str) -> HashMap<String, Served> {
-    let resources = list["resources"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let resources = list["resources"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let name = |r: &Value| r["name"].as_str().unwrap_or_default().to_owned();
-    let with_status: Vec<String> =
-        resources.iter().filter_map(|r| name(r).strip_suffix("/status").map(str::to_owned)).collect();
+    let with_status: Vec<String> = resources
+        .iter()
+        .filter_map(|r| name(r).strip_suffix("/status").map(str::to_owned))
+        .collect();
     resources
         .iter()
-        .filter(|r| !name(r).contains('/') && r["verbs"].as_array().is_some_and(|v| v.iter().any(|v| v == "list")))
+        .filter(|r| {
+            !name(r).contains('/')
+                && r["verbs"]
+                    .as_array()
+                    .is_some_and(|v| v.iter().any(|v| v == "list"))
+        })
         .filter_map(|r| {
             let resource = name(r);
             let has_status = with_status.contains(&resource);
             let namespaced = r["namespaced"].as_bool().unwrap_or(false);
-            let served = Served { root: root.to_owned(), resource, namespaced, has_status, api_version: api_version.to_owned() };
+            let served = Served {
+                root: root.to_owned(),
+                resource,
+                namespaced,
+                has_status,
+                api_version: api_version.to_owned(),
+            };
             Some((r["kind"].as_str()?.to_owned(), served))
         })
         .collect()
@@ -145,6 +196,9 @@ mod tests {
         assert_eq!(kinds.len(), 1);
         let served = &kinds["Deployment"];
         assert!(served.has_status);
-        assert_eq!(served.object("shop", "web"), "/apis/apps/v1/namespaces/shop/deployments/web");
+        assert_eq!(
+            served.object("shop", "web"),
+            "/apis/apps/v1/namespaces/shop/deployments/web"
+        );
     }
 }

@@ -43,7 +43,10 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal in our own words.
     pub fn new(error: ErrorKind, message: impl Into<String>) -> Self {
-        Refusal { error, message: shorten(message.into()) }
+        Refusal {
+            error,
+            message: shorten(message.into()),
+        }
     }
 }
 
@@ -65,7 +68,12 @@ fn classify(code: u16, message: &str) -> ErrorKind {
         401 | 403 => ErrorKind::Forbidden,
         // A Namespace or a kind that is not there (yet).
         404 => ErrorKind::Waiting,
-        422 if message.contains("immutable") || message.contains("may not change once set") || message.contains("updates to") => ErrorKind::Immutable,
+        422 if message.contains("immutable")
+            || message.contains("may not change once set")
+            || message.contains("updates to") =>
+        {
+            ErrorKind::Immutable
+        }
         400 | 415 | 422 => ErrorKind::Invalid,
         429 | 502..=504 => ErrorKind::Unreachable,
         _ => ErrorKind::Other,
@@ -92,10 +100,22 @@ mod tests {
     #[test]
     fn answers_are_told_apart() {
         for (code, message, expected) in [
-            (403, "forbidden: User \"x\" cannot create", ErrorKind::Forbidden),
-            (403, "unable to create new content in namespace x because it is being terminated", ErrorKind::Terminating),
+            (
+                403,
+                "forbidden: User \"x\" cannot create",
+                ErrorKind::Forbidden,
+            ),
+            (
+                403,
+                "unable to create new content in namespace x because it is being terminated",
+                ErrorKind::Terminating,
+            ),
             (404, "namespaces \"x\" not found", ErrorKind::Waiting),
-            (422, "spec.selector: Invalid value: field is immutable", ErrorKind::Immutable),
+            (
+                422,
+                "spec.selector: Invalid value: field is immutable",
+                ErrorKind::Immutable,
+            ),
             (422, "spec.replicas: Invalid value: -1", ErrorKind::Invalid),
             (503, "starting", ErrorKind::Unreachable),
             (500, "boom", ErrorKind::Other),

@@ -59,7 +59,10 @@ impl Record {
     }
 
     fn into_copy(self) -> Copy {
-        let copy = CopyId { cluster: self.cluster, uid: self.object_uid };
+        let copy = CopyId {
+            cluster: self.cluster,
+            uid: self.object_uid,
+        };
         let object = ObjectRef {
             group: self.group,
             version: self.version,
@@ -69,9 +72,23 @@ impl Record {
             name: self.name,
             namespaced: self.namespaced,
         };
-        let owned = Owned { copy: Some(copy.clone()), edge_uid: self.edge_uid, adopted: self.adopted, ..Owned::default() };
-        let item = Item { copy: Some(copy), object: Some(object), order: self.order, ..Item::default() };
-        Copy { item, removal: None, owned: Some(owned) }
+        let owned = Owned {
+            copy: Some(copy.clone()),
+            edge_uid: self.edge_uid,
+            adopted: self.adopted,
+            ..Owned::default()
+        };
+        let item = Item {
+            copy: Some(copy),
+            object: Some(object),
+            order: self.order,
+            ..Item::default()
+        };
+        Copy {
+            item,
+            removal: None,
+            owned: Some(owned),
+        }
     }
 }
 
@@ -94,10 +111,16 @@ fn maps() -> String {
 impl Edge {
     /// Makes the agent's namespace when it is not there.
     pub async fn ensure_own_namespace(&self) -> Result<(), ClientError> {
-        if self.client.find(&format!("/api/v1/namespaces/{OWN_NAMESPACE}")).await?.is_some() {
+        if self
+            .client
+            .find(&format!("/api/v1/namespaces/{OWN_NAMESPACE}"))
+            .await?
+            .is_some()
+        {
             return Ok(());
         }
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OWN_NAMESPACE}});
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OWN_NAMESPACE}});
         match self.client.post("/api/v1/namespaces", &namespace).await {
             Err(error) if !error.is_conflict() => Err(error),
             _ => Ok(()),
@@ -105,9 +128,19 @@ impl Edge {
     }
 
     /// Writes a copy's record.
-    pub async fn put_record(&self, item: &Item, edge_uid: &str, adopted: bool) -> Result<(), ClientError> {
-        let Some(record) = Record::new(item, edge_uid, adopted) else { return Ok(()) };
-        let copy = CopyId { cluster: record.cluster.clone(), uid: record.object_uid.clone() };
+    pub async fn put_record(
+        &self,
+        item: &Item,
+        edge_uid: &str,
+        adopted: bool,
+    ) -> Result<(), ClientError> {
+        let Some(record) = Record::new(item, edge_uid, adopted) else {
+            return Ok(());
+        };
+        let copy = CopyId {
+            cluster: record.cluster.clone(),
+            uid: record.object_uid.clone(),
+        };
         // A record holds strings, numbers and booleans only.
         let text = serde_json::to_string(&record).unwrap_or_default();
         self.patch_record(&copy, Value::String(text)).await
@@ -129,7 +162,11 @@ impl Edge {
                 let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {key(copy): entry}});
                 match self.client.post(&maps(), &map).await {
                     // Another copy of the shard made it first.
-                    Err(error) if error.is_conflict() => self.client.patch(&path, Patch::Merge, &change).await.map(drop),
+                    Err(error) if error.is_conflict() => self
+                        .client
+                        .patch(&path, Patch::Merge, &change)
+                        .await
+                        .map(drop),
                     made => made.map(drop),
                 }
             }
@@ -142,11 +179,15 @@ impl Edge {
         let mut copies = Vec::new();
         for shard in 0..SHARDS {
             let path = format!("{}/{}", maps(), map_name(&self.destination, shard));
-            let Some(map) = self.client.find(&path).await? else { continue };
+            let Some(map) = self.client.find(&path).await? else {
+                continue;
+            };
             for (key, entry) in map["data"].as_object().into_iter().flatten() {
                 match entry.as_str().map(serde_json::from_str::<Record>) {
                     Some(Ok(record)) => copies.push(record.into_copy()),
-                    _ => tracing::warn!(%key, "a record of the agent cannot be read; what it names stays as it is"),
+                    _ => {
+                        tracing::warn!(%key, "a record of the agent cannot be read; what it names stays as it is")
+                    }
                 }
             }
         }
@@ -160,9 +201,24 @@ mod tests {
 
     #[test]
     fn a_record_gives_back_the_copy_without_its_content() {
-        let copy = CopyId { cluster: "c".into(), uid: "u".into() };
-        let object = ObjectRef { kind: "ConfigMap".into(), name: "n".into(), namespace: "s".into(), namespaced: true, ..ObjectRef::default() };
-        let item = Item { copy: Some(copy.clone()), object: Some(object.clone()), order: 4, render_hash: "x".into(), ..Item::default() };
+        let copy = CopyId {
+            cluster: "c".into(),
+            uid: "u".into(),
+        };
+        let object = ObjectRef {
+            kind: "ConfigMap".into(),
+            name: "n".into(),
+            namespace: "s".into(),
+            namespaced: true,
+            ..ObjectRef::default()
+        };
+        let item = Item {
+            copy: Some(copy.clone()),
+            object: Some(object.clone()),
+            order: 4,
+            render_hash: "x".into(),
+            ..Item::default()
+        };
         let text = serde_json::to_string(&Record::new(&item, "e", true).unwrap()).unwrap();
         let again = serde_json::from_str::<Record>(&text).unwrap().into_copy();
         assert_eq!(again.item.object, Some(object));

@@ -10,17 +10,31 @@ use crate::{plan, state::Copy};
 impl Edge {
     /// One attempt. `Ok` when it has ended; a refusal says what it waits for.
     pub async fn remove(&self, copy: &Copy) -> Result<TombstoneOutcome, Refusal> {
-        let Some(object) = &copy.item.object else { return Ok(TombstoneOutcome::Absent) };
-        let Some(owned) = &copy.owned else { return Ok(TombstoneOutcome::Absent) };
+        let Some(object) = &copy.item.object else {
+            return Ok(TombstoneOutcome::Absent);
+        };
+        let Some(owned) = &copy.owned else {
+            return Ok(TombstoneOutcome::Absent);
+        };
         // A kind that is served no more has no objects.
         let served = match self.served(object).await {
-            Err(refusal) if refusal.error == ErrorKind::KindNotServed => return Ok(TombstoneOutcome::Removed),
+            Err(refusal) if refusal.error == ErrorKind::KindNotServed => {
+                return Ok(TombstoneOutcome::Removed);
+            }
             other => other?,
         };
         let path = served.object(&object.namespace, &object.name);
-        let Some(live) = self.client.find(&path).await? else { return Ok(TombstoneOutcome::Removed) };
-        let uid = live.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
-        let labelled = live.pointer("/metadata/labels").and_then(|l| l.get(LABEL)).is_some_and(|l| l == &*self.destination);
+        let Some(live) = self.client.find(&path).await? else {
+            return Ok(TombstoneOutcome::Removed);
+        };
+        let uid = live
+            .pointer("/metadata/uid")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let labelled = live
+            .pointer("/metadata/labels")
+            .and_then(|l| l.get(LABEL))
+            .is_some_and(|l| l == &*self.destination);
         let ours = owned.edge_uid == uid || (owned.edge_uid.is_empty() && labelled);
         if !ours {
             return Ok(TombstoneOutcome::Orphaned);
@@ -28,13 +42,20 @@ impl Edge {
         if copy.removal != Some(RemovalMode::Remove) || owned.adopted || copy.item.implicit {
             if labelled {
                 let unlabel = json!({"metadata": {"uid": uid, "labels": {LABEL: null}}});
-                self.client.patch(&format!("{path}?fieldManager={MANAGER}"), Patch::Merge, &unlabel).await?;
+                self.client
+                    .patch(
+                        &format!("{path}?fieldManager={MANAGER}"),
+                        Patch::Merge,
+                        &unlabel,
+                    )
+                    .await?;
             }
             return Ok(TombstoneOutcome::Orphaned);
         }
         if live.pointer("/metadata/deletionTimestamp").is_none() {
             self.refuse_if_not_empty(object).await?;
-            let only_this = json!({"preconditions": {"uid": uid}, "propagationPolicy": "Background"});
+            let only_this =
+                json!({"preconditions": {"uid": uid}, "propagationPolicy": "Background"});
             match self.client.delete(&path, Some(&only_this)).await {
                 Err(error) if error.is_not_found() => return Ok(TombstoneOutcome::Removed),
                 answer => drop(answer?),
@@ -43,8 +64,14 @@ impl Edge {
                 return Ok(TombstoneOutcome::Removed);
             }
         }
-        let finalizers = live.pointer("/metadata/finalizers").map(Value::to_string).unwrap_or_else(|| "its content".into());
-        Err(Refusal::new(ErrorKind::Terminating, format!("is being deleted, waiting for {finalizers}")))
+        let finalizers = live
+            .pointer("/metadata/finalizers")
+            .map(Value::to_string)
+            .unwrap_or_else(|| "its content".into());
+        Err(Refusal::new(
+            ErrorKind::Terminating,
+            format!("is being deleted, waiting for {finalizers}"),
+        ))
     }
 
     /// A Namespace or a CRD is removed only when nothing is left in it but what Kubernetes itself puts there.
@@ -52,17 +79,35 @@ impl Edge {
         let mut left = Vec::new();
         if plan::is_namespace(object) {
             for served in self.kinds.all_namespaced(&self.client).await? {
-                let list = self.client.get(&format!("{}?limit=500", served.collection(&object.name))).await?;
+                let list = self
+                    .client
+                    .get(&format!("{}?limit=500", served.collection(&object.name)))
+                    .await?;
                 left.extend(strangers(&list, &served.resource));
             }
         } else if plan::is_definition(object)
             && let Some((resource, group)) = object.name.split_once('.')
         {
-            let definition = self.client.get(&format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{}", object.name)).await?;
-            let served = definition.pointer("/spec/versions").and_then(Value::as_array);
-            let version = served.into_iter().flatten().find(|v| v["served"] == true).and_then(|v| v["name"].as_str());
+            let definition = self
+                .client
+                .get(&format!(
+                    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{}",
+                    object.name
+                ))
+                .await?;
+            let served = definition
+                .pointer("/spec/versions")
+                .and_then(Value::as_array);
+            let version = served
+                .into_iter()
+                .flatten()
+                .find(|v| v["served"] == true)
+                .and_then(|v| v["name"].as_str());
             if let Some(version) = version {
-                let list = self.client.get(&format!("/apis/{group}/{version}/{resource}?limit=10")).await?;
+                let list = self
+                    .client
+                    .get(&format!("/apis/{group}/{version}/{resource}?limit=10"))
+                    .await?;
                 left.extend(strangers(&list, resource));
             }
         }
@@ -70,7 +115,13 @@ impl Edge {
             true => Ok(()),
             false => {
                 left.truncate(3);
-                Err(Refusal::new(ErrorKind::NotEmpty, format!("still holds {} and stays until that is gone", left.join(", "))))
+                Err(Refusal::new(
+                    ErrorKind::NotEmpty,
+                    format!(
+                        "still holds {} and stays until that is gone",
+                        left.join(", ")
+                    ),
+                ))
             }
         }
     }
@@ -78,7 +129,10 @@ impl Edge {
 
 /// What in a list is neither Kubernetes' own furniture nor a child of something else.
 fn strangers(list: &Value, resource: &str) -> Vec<String> {
-    let items = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let items = list["items"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let furniture = |item: &Value, name: &str| match resource {
         "events" | "endpoints" | "endpointslices" => true,
         "configmaps" => name == "kube-root-ca.crt",

@@ -51,7 +51,10 @@ pub enum JournalError {
 }
 
 fn at<T>(path: &Path, result: io::Result<T>) -> Result<T, JournalError> {
-    result.map_err(|source| JournalError::Io { path: path.to_owned(), source })
+    result.map_err(|source| JournalError::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 impl Journal {
@@ -61,7 +64,8 @@ impl Journal {
         at(&bodies, fs::create_dir_all(&bodies))?;
         let lock_path = directory.join("lock");
         let lock = at(&lock_path, File::create(&lock_path))?;
-        lock.try_lock().map_err(|_| JournalError::InUse(directory.to_owned()))?;
+        lock.try_lock()
+            .map_err(|_| JournalError::InUse(directory.to_owned()))?;
         let path = directory.join("journal");
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -73,9 +77,18 @@ impl Journal {
         if good < bytes.len() as u64 {
             tracing::warn!(path = %path.display(), kept = good, cut = bytes.len() as u64 - good, "the journal's end was incomplete and is cut off");
         }
-        let file = at(&path, OpenOptions::new().create(true).append(true).open(&path))?;
+        let file = at(
+            &path,
+            OpenOptions::new().create(true).append(true).open(&path),
+        )?;
         at(&path, file.set_len(good))?;
-        let mut journal = Journal { directory: directory.to_owned(), file, length: good, smallest: good, _lock: lock };
+        let mut journal = Journal {
+            directory: directory.to_owned(),
+            file,
+            length: good,
+            smallest: good,
+            _lock: lock,
+        };
         journal.rewrite(&state)?;
         journal.drop_unused_bodies(&state)?;
         Ok((journal, state))
@@ -89,7 +102,12 @@ impl Journal {
         let mut frames = Vec::new();
         facts.iter().for_each(|fact| frame(fact, &mut frames));
         let path = self.directory.join("journal");
-        at(&path, self.file.write_all(&frames).and_then(|()| self.file.sync_data()))?;
+        at(
+            &path,
+            self.file
+                .write_all(&frames)
+                .and_then(|()| self.file.sync_data()),
+        )?;
         self.length += frames.len() as u64;
         facts.iter().for_each(|fact| state.apply(fact));
         if self.length > SMALL && self.length > self.smallest * GROWTH {
@@ -154,11 +172,19 @@ impl Journal {
     }
 
     fn drop_unused_bodies(&self, state: &State) -> Result<(), JournalError> {
-        let used: HashSet<String> = state.copies.values().map(|copy| hex::encode(&copy.item.body_hash)).collect();
+        let used: HashSet<String> = state
+            .copies
+            .values()
+            .map(|copy| hex::encode(&copy.item.body_hash))
+            .collect();
         let folder = self.directory.join("bodies");
         for entry in at(&folder, fs::read_dir(&folder))? {
             let entry = at(&folder, entry)?;
-            if !entry.file_name().to_str().is_some_and(|name| used.contains(name)) {
+            if !entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| used.contains(name))
+            {
                 at(&entry.path(), fs::remove_file(entry.path()))?;
             }
         }
@@ -178,7 +204,9 @@ fn frame(fact: &Fact, out: &mut Vec<u8>) {
 fn replay(bytes: &[u8], mut take: impl FnMut(Fact)) -> usize {
     let mut good = 0;
     while let Some((payload, end)) = next_frame(bytes, good) {
-        let Ok(fact) = Fact::decode(payload) else { break };
+        let Ok(fact) = Fact::decode(payload) else {
+            break;
+        };
         take(fact);
         good = end;
     }
@@ -186,7 +214,11 @@ fn replay(bytes: &[u8], mut take: impl FnMut(Fact)) -> usize {
 }
 
 fn next_frame(bytes: &[u8], start: usize) -> Option<(&[u8], usize)> {
-    let number = |from: usize| -> Option<u32> { Some(u32::from_le_bytes(bytes.get(from..from + 4)?.try_into().ok()?)) };
+    let number = |from: usize| -> Option<u32> {
+        Some(u32::from_le_bytes(
+            bytes.get(from..from + 4)?.try_into().ok()?,
+        ))
+    };
     let length = number(start)? as usize;
     let sum = number(start + 4)?;
     let end = (start + 8).checked_add(length)?;
@@ -201,15 +233,26 @@ mod tests {
     use super::{super::fact, *};
 
     fn desired(n: u32, body: &[u8]) -> Fact {
-        let copy = Some(CopyId { cluster: "c".into(), uid: n.to_string() });
-        fact::Kind::Desired(Item { copy, order: n, body_hash: Bytes::copy_from_slice(body), ..Item::default() }).into()
+        let copy = Some(CopyId {
+            cluster: "c".into(),
+            uid: n.to_string(),
+        });
+        fact::Kind::Desired(Item {
+            copy,
+            order: n,
+            body_hash: Bytes::copy_from_slice(body),
+            ..Item::default()
+        })
+        .into()
     }
 
     #[test]
     fn what_was_recorded_is_there_again_and_a_torn_end_is_cut() {
         let directory = tempfile::tempdir().unwrap();
         let (mut journal, mut state) = Journal::open(directory.path()).unwrap();
-        journal.record(&mut state, &[desired(1, b""), desired(2, b"")]).unwrap();
+        journal
+            .record(&mut state, &[desired(1, b""), desired(2, b"")])
+            .unwrap();
         drop(journal);
         let path = directory.path().join("journal");
         let whole = fs::read(&path).unwrap();
@@ -217,17 +260,27 @@ mod tests {
             fs::write(&path, &whole[..cut]).unwrap();
             let (_, read) = Journal::open(directory.path()).unwrap();
             assert!(read.copies.len() < 2, "cut at {cut}");
-            assert!(read.copies.values().all(|c| state.copies.values().any(|s| s == c)));
+            assert!(
+                read.copies
+                    .values()
+                    .all(|c| state.copies.values().any(|s| s == c))
+            );
         }
         fs::write(&path, &whole).unwrap();
-        assert_eq!(Journal::open(directory.path()).unwrap().1.copies, state.copies);
+        assert_eq!(
+            Journal::open(directory.path()).unwrap().1.copies,
+            state.copies
+        );
     }
 
     #[test]
     fn two_agents_cannot_share_a_directory() {
         let directory = tempfile::tempdir().unwrap();
         let _first = Journal::open(directory.path()).unwrap();
-        assert!(matches!(Journal::open(directory.path()), Err(JournalError::InUse(_))));
+        assert!(matches!(
+            Journal::open(directory.path()),
+            Err(JournalError::InUse(_))
+        ));
     }
 
     #[test]
@@ -245,6 +298,9 @@ mod tests {
         assert_eq!(journal.body(&hash).as_deref(), Some(&b"{}"[..]));
         fs::write(journal.body_path(&hash), b"damaged").unwrap();
         assert_eq!(journal.body(&hash), None);
-        assert!(!journal.has_body(&hash), "a damaged body is asked for again");
+        assert!(
+            !journal.has_body(&hash),
+            "a damaged body is asked for again"
+        );
     }
 }

@@ -94,7 +94,9 @@ pub struct Copy {
 impl Copy {
     /// Whether the newest render stands at the edge, as far as we know.
     pub fn is_applied(&self) -> bool {
-        self.owned.as_ref().is_some_and(|o| !o.applied.is_empty() && o.applied == self.item.render_hash)
+        self.owned
+            .as_ref()
+            .is_some_and(|o| !o.applied.is_empty() && o.applied == self.item.render_hash)
     }
 }
 
@@ -125,12 +127,21 @@ impl State {
                         copy.removal = None;
                     }
                     None => {
-                        self.copies.insert(id, Copy { item: item.clone(), removal: None, owned: None });
+                        self.copies.insert(
+                            id,
+                            Copy {
+                                item: item.clone(),
+                                removal: None,
+                                owned: None,
+                            },
+                        );
                     }
                 }
             }
             Some(fact::Kind::Doomed(doomed)) => {
-                let Some(id) = doomed.copy.clone() else { return };
+                let Some(id) = doomed.copy.clone() else {
+                    return;
+                };
                 let mode = RemovalMode::try_from(doomed.mode).unwrap_or(RemovalMode::Orphan);
                 let copy = self.copies.entry(id).or_insert_with(|| Copy {
                     item: Item {
@@ -176,7 +187,9 @@ impl State {
             });
             desired.into_iter().chain(owned).chain(doomed)
         });
-        copies.chain(self.cursor.clone().map(fact::Kind::Heard)).map(Fact::from)
+        copies
+            .chain(self.cursor.clone().map(fact::Kind::Heard))
+            .map(Fact::from)
     }
 }
 
@@ -185,15 +198,27 @@ mod tests {
     use super::*;
 
     fn id(uid: &str) -> CopyId {
-        CopyId { cluster: "c".into(), uid: uid.into() }
+        CopyId {
+            cluster: "c".into(),
+            uid: uid.into(),
+        }
     }
 
     fn desired(uid: &str, hash: &'static [u8]) -> Fact {
-        fact::Kind::Desired(Item { copy: Some(id(uid)), render_hash: Bytes::from_static(hash), ..Item::default() }).into()
+        fact::Kind::Desired(Item {
+            copy: Some(id(uid)),
+            render_hash: Bytes::from_static(hash),
+            ..Item::default()
+        })
+        .into()
     }
 
     fn doomed(uid: &str) -> Fact {
-        fact::Kind::Doomed(Doomed { copy: Some(id(uid)), ..Doomed::default() }).into()
+        fact::Kind::Doomed(Doomed {
+            copy: Some(id(uid)),
+            ..Doomed::default()
+        })
+        .into()
     }
 
     fn state(facts: &[Fact]) -> State {
@@ -219,9 +244,24 @@ mod tests {
 
     #[test]
     fn its_own_facts_rebuild_a_state() {
-        let owned = fact::Kind::Owned(Owned { copy: Some(id("a")), edge_uid: "u".into(), ..Owned::default() });
-        let heard = fact::Kind::Heard(Cursor { store: "s".into(), incarnation: "i".into(), revision: 7 });
-        let one = state(&[desired("a", b"1"), owned.into(), desired("b", b"2"), doomed("b"), doomed("x"), heard.into()]);
+        let owned = fact::Kind::Owned(Owned {
+            copy: Some(id("a")),
+            edge_uid: "u".into(),
+            ..Owned::default()
+        });
+        let heard = fact::Kind::Heard(Cursor {
+            store: "s".into(),
+            incarnation: "i".into(),
+            revision: 7,
+        });
+        let one = state(&[
+            desired("a", b"1"),
+            owned.into(),
+            desired("b", b"2"),
+            doomed("b"),
+            doomed("x"),
+            heard.into(),
+        ]);
         let two = state(&one.facts().collect::<Vec<_>>());
         assert_eq!((one.copies, one.cursor), (two.copies, two.cursor));
     }

@@ -20,7 +20,11 @@ pub(super) fn render(old: &Value, says: Vec<Says>, times: &[&str], now: Timestam
             condition["reason"] = json!(s.reason);
             condition["message"] = json!(s.message);
         }
-        let before = old["conditions"].as_array().into_iter().flatten().find(|c| c["type"] == s.kind && c["status"] == status);
+        let before = old["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|c| c["type"] == s.kind && c["status"] == status);
         for &time in times {
             let kept = before.and_then(|c| c[time].as_str()).map(str::to_owned);
             condition[time] = json!(kept.unwrap_or_else(|| now.rfc3339()));

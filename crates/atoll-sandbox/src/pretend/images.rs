@@ -8,5 +8,9 @@ pub fn fails(pod_spec: &Value) -> bool {
         .iter()
         .filter_map(|list| pod_spec[list].as_array())
         .flatten()
-        .any(|container| container["image"].as_str().is_some_and(|image| image.contains("fail")))
+        .any(|container| {
+            container["image"]
+                .as_str()
+                .is_some_and(|image| image.contains("fail"))
+        })
 }

@@ -33,8 +33,14 @@ pub enum Workload {
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Workload; 6] =
-        [Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::ReplicaSet, Self::Job, Self::Pod];
+    pub const ALL: [Workload; 6] = [
+        Self::Deployment,
+        Self::StatefulSet,
+        Self::DaemonSet,
+        Self::ReplicaSet,
+        Self::Job,
+        Self::Pod,
+    ];
 
     /// Group, version and plural name.
     pub fn resource(self) -> (&'static str, &'static str, &'static str) {
@@ -85,7 +91,10 @@ mod tests {
     fn status_is_settled_at_once_and_stays() {
         for kind in Workload::ALL {
             for image in ["nginx", "registry.example/fail:1"] {
-                let mut object = workload(image, json!({"replicas": 2, "containers": [{"name": "main", "image": image}]}));
+                let mut object = workload(
+                    image,
+                    json!({"replicas": 2, "containers": [{"name": "main", "image": image}]}),
+                );
                 let first = status(kind, &object, at(10));
                 object["status"] = first.clone();
                 assert_eq!(status(kind, &object, at(99)), first, "{kind:?} of {image}");
@@ -99,14 +108,22 @@ mod tests {
         for (kind, pointer, expected) in [
             (Workload::Deployment, "/availableReplicas", json!(2)),
             (Workload::Deployment, "/observedGeneration", json!(3)),
-            (Workload::Deployment, "/conditions/0/type", json!("Available")),
+            (
+                Workload::Deployment,
+                "/conditions/0/type",
+                json!("Available"),
+            ),
             (Workload::Deployment, "/conditions/0/status", json!("True")),
             (Workload::StatefulSet, "/readyReplicas", json!(2)),
             (Workload::ReplicaSet, "/availableReplicas", json!(2)),
             (Workload::DaemonSet, "/numberAvailable", json!(1)),
             (Workload::Job, "/succeeded", json!(1)),
         ] {
-            assert_eq!(status(kind, &two, at(10)).pointer(pointer), Some(&expected), "{kind:?} {pointer}");
+            assert_eq!(
+                status(kind, &two, at(10)).pointer(pointer),
+                Some(&expected),
+                "{kind:?} {pointer}"
+            );
         }
     }
 
@@ -116,13 +133,21 @@ mod tests {
         for (kind, pointer, expected) in [
             (Workload::Deployment, "/unavailableReplicas", Some(json!(2))),
             (Workload::Deployment, "/availableReplicas", None),
-            (Workload::Deployment, "/conditions/1/reason", Some(json!("ProgressDeadlineExceeded"))),
+            (
+                Workload::Deployment,
+                "/conditions/1/reason",
+                Some(json!("ProgressDeadlineExceeded")),
+            ),
             (Workload::StatefulSet, "/readyReplicas", None),
             (Workload::DaemonSet, "/numberUnavailable", Some(json!(1))),
             (Workload::Job, "/failed", Some(json!(1))),
             (Workload::Job, "/conditions/1/type", Some(json!("Failed"))),
         ] {
-            assert_eq!(status(kind, &broken, at(10)).pointer(pointer), expected.as_ref(), "{kind:?} {pointer}");
+            assert_eq!(
+                status(kind, &broken, at(10)).pointer(pointer),
+                expected.as_ref(),
+                "{kind:?} {pointer}"
+            );
         }
     }
 
@@ -130,7 +155,10 @@ mod tests {
     fn a_suspended_job_does_not_start() {
         let job = workload("nginx", json!({"suspend": true}));
         let status = status(Workload::Job, &job, at(10));
-        assert_eq!(status.pointer("/conditions/0/type"), Some(&json!("Suspended")));
+        assert_eq!(
+            status.pointer("/conditions/0/type"),
+            Some(&json!("Suspended"))
+        );
         assert_eq!(status.pointer("/succeeded"), None);
     }
 
@@ -140,6 +168,9 @@ mod tests {
         object["status"] = status(Workload::Deployment, &object, at(10));
         object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("fail");
         let failed = status(Workload::Deployment, &object, at(20));
-        assert_eq!(failed.pointer("/conditions/0/lastTransitionTime"), Some(&json!(at(20).rfc3339())));
+        assert_eq!(
+            failed.pointer("/conditions/0/lastTransitionTime"),
+            Some(&json!(at(20).rfc3339()))
+        );
     }
 }

@@ -11,14 +11,36 @@ use super::{
 pub(super) fn pod(object: &Value, now: Timestamp) -> Value {
     let (spec, old) = (&object["spec"], &object["status"]);
     let runs = !fails(spec);
-    let started = old["startTime"].as_str().map_or_else(|| now.rfc3339(), str::to_owned);
+    let started = old["startTime"]
+        .as_str()
+        .map_or_else(|| now.rfc3339(), str::to_owned);
     let not_ready = || "containers are not ready".to_owned();
     let ready = |kind| match runs {
-        true => Says { kind, status: true, reason: "", message: String::new() },
-        false => Says { kind, status: false, reason: "ContainersNotReady", message: not_ready() },
+        true => Says {
+            kind,
+            status: true,
+            reason: "",
+            message: String::new(),
+        },
+        false => Says {
+            kind,
+            status: false,
+            reason: "ContainersNotReady",
+            message: not_ready(),
+        },
     };
-    let fine = |kind| Says { kind, status: true, reason: "", message: String::new() };
-    let says = vec![fine("PodScheduled"), fine("Initialized"), ready("ContainersReady"), ready("Ready")];
+    let fine = |kind| Says {
+        kind,
+        status: true,
+        reason: "",
+        message: String::new(),
+    };
+    let says = vec![
+        fine("PodScheduled"),
+        fine("Initialized"),
+        ready("ContainersReady"),
+        ready("Ready"),
+    ];
     let containers = spec["containers"].as_array().into_iter().flatten();
     let statuses: Vec<Value> = containers.map(|c| container(c, &started)).collect();
     json!({
