@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use atoll_kube::{Status, UserInfo};
+use atoll_kube::{Status, UserInfo, builtin::SurfaceSet};
 use atoll_store::{Check, Snapshot};
 
-use crate::{ClusterName, Clusters, shim::builtin::SurfaceSet};
+use crate::{ClusterName, Clusters};
 
 /// What an authorizer is asked about one request.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ pub enum ClusterKind {
 
 impl ClusterKind {
     /// The built-in definitions such a cluster starts from.
-    pub(crate) fn base(self) -> SurfaceSet {
+    pub fn base(self) -> SurfaceSet {
         match self {
             Self::Root => SurfaceSet::Root,
             Self::Universal | Self::System => SurfaceSet::Universal,

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use atoll_kube::{Status, UserInfo};
+use atoll_kube::{Status, UserInfo, meta};
 use serde_json::Value;
 
 use crate::{
     Body, Call, Clusters, DeleteOptions, GetOptions, List, ListOptions, Outcome, PatchType,
-    Registry, ResourceRef, WatchOptions, WatchStream, WriteOptions, shim::meta,
+    Registry, ResourceRef, WatchOptions, WatchStream, WriteOptions,
 };
 
 /// A namespace as text, where empty means none.

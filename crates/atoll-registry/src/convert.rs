@@ -1,17 +1,54 @@
-//! Version conversion, for the few kinds whose versions differ by more than apiVersion.
+//! Version conversion, for the few kinds whose versions or groups differ by more than apiVersion.
 //!
 //! Objects are stored at one version. Where all versions have the same fields (every custom resource, nearly every
 //! built-in), showing another version is only another apiVersion and costs nothing here.
 
-use atoll_kube::{Status, definition::Conversion};
+use atoll_kube::{Row, Status, builtin, definition::Conversion};
+use serde_json::Value;
 
-use crate::Object;
+use crate::{Object, Served};
+
+/// The apiVersion at which objects shown as `served` are stored, when their fields differ from it.
+fn stored_version(served: &Served) -> Option<String> {
+    let definition = &served.definition;
+    if definition.conversion != Conversion::Builtin {
+        return None;
+    }
+    let stored = match builtin::hooks::storage_resource(&definition.group_resource()) {
+        // Cohabiting groups are stored as the core group's v1.
+        Some(_) => "v1".to_owned(),
+        None => definition.api_version(&definition.storage_version().name),
+    };
+    (stored != served.api_version()).then_some(stored)
+}
 
 /// The object with its fields as its served version has them.
-pub(crate) fn shown(object: Object) -> Result<Object, Status> {
-    let definition = &object.served.definition;
-    if definition.conversion == Conversion::None || object.served.index == definition.storage {
-        return Ok(object);
+pub(crate) fn shown(mut object: Object) -> Result<Object, Status> {
+    if let Some(stored) = stored_version(&object.served) {
+        let mut value = object
+            .row()?
+            .value(&stored, object.served.kind(), object.revision.0, None);
+        builtin::convert::to_api_version(&mut value, &object.served.api_version());
+        object.row = Row::encode(&value);
     }
     Ok(object)
+}
+
+/// A value at its served version, as it is stored.
+pub(crate) fn stored(served: &Served, value: &mut Value) {
+    if let Some(stored) = stored_version(served) {
+        builtin::convert::to_api_version(value, &stored);
+    }
+}
+
+/// A stored value (labelled with its stored version) at its served version.
+pub(crate) fn served(served: &Served, row: atoll_kube::RowRef<'_>, revision: u64) -> Value {
+    match stored_version(served) {
+        None => row.value(&served.api_version(), served.kind(), revision, None),
+        Some(stored) => {
+            let mut value = row.value(&stored, served.kind(), revision, None);
+            builtin::convert::to_api_version(&mut value, &served.api_version());
+            value
+        }
+    }
 }

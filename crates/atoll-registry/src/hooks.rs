@@ -7,13 +7,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use atoll_kube::{Definition, GroupResource, Status};
+use atoll_kube::{Definition, GroupResource, Status, meta};
 use atoll_store::{Check, Snapshot, Write};
 use serde_json::Value;
 
 use crate::{
     Call, ClusterKind, ClusterName, GetOptions, List, ListOptions, Object, Registry, WatchOptions,
-    WatchStream, shim::meta,
+    WatchStream,
 };
 
 /// What is being done to the object.

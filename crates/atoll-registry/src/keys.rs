@@ -1,7 +1,8 @@
 //! From names to store keys and back. (group, resource, identity, cluster, namespace, name), in that order, so that a
 //! resource across all clusters is one range and one namespace of one cluster is a narrower one.
 
-use atoll_store::{Key, Prefix};
+use atoll_kube::Status;
+use atoll_store::{Key, Prefix, Snapshot, Version};
 
 use crate::{ClusterName, Clusters};
 
@@ -75,6 +76,19 @@ impl ResourceId {
             (Some(namespace), None) => Prefix::new(family.into_iter().chain([namespace])),
             (None, None) => Prefix::new(family),
         }
+    }
+
+    /// The row of one object as `snapshot` has it.
+    pub fn read(
+        &self,
+        snapshot: &dyn Snapshot,
+        cluster: &str,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Version>, Status> {
+        snapshot
+            .get(&self.key(cluster, namespace, name))
+            .map_err(crate::read::read_error)
     }
 
     /// The range of the whole family.

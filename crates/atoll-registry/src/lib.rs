@@ -20,7 +20,6 @@ mod object;
 mod options;
 mod read;
 mod registry;
-mod shim;
 pub mod surface;
 mod write;
 

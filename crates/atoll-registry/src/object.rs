@@ -37,6 +37,15 @@ impl Served {
         self.definition.api_version(&self.version().name)
     }
 
+    /// The text of the `Warning:` that a deprecated version deserves.
+    pub fn deprecation_warning(&self) -> Option<String> {
+        let version = self.version();
+        let usual = || format!("{} {} is deprecated", self.api_version(), self.kind());
+        version
+            .deprecated
+            .then(|| version.deprecation_warning.clone().unwrap_or_else(usual))
+    }
+
     /// The kind.
     pub fn kind(&self) -> &str {
         &self.definition.names.kind

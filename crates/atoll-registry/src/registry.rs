@@ -37,26 +37,21 @@ impl Clock for SystemClock {
 pub trait Ids: Send + Sync {
     /// A new uid (a v4 UUID as text).
     fn uid(&self) -> String;
-    /// A new suffix for `generateName`.
-    fn suffix(&self) -> String;
+    /// Any number: the suffix of a generated name is made from it.
+    fn random(&self) -> u64;
 }
 
 /// Ids from the operating system's randomness.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RandomIds;
 
-/// The letters Kubernetes uses in generated names: no vowels, nothing that looks like another.
-const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-
 impl Ids for RandomIds {
     fn uid(&self) -> String {
         uuid::Uuid::new_v4().to_string()
     }
 
-    fn suffix(&self) -> String {
-        (0..5)
-            .map(|_| char::from(SUFFIX_LETTERS[rand::random_range(0..SUFFIX_LETTERS.len())]))
-            .collect()
+    fn random(&self) -> u64 {
+        rand::random()
     }
 }
 
@@ -224,6 +219,12 @@ impl Registry {
             return None;
         }
         self.inner.computed.get(&resource.group_resource())
+    }
+
+    /// Who answers creates of a resource or subresource that is not stored.
+    pub(crate) fn answerer(&self, resource: &ResourceRef) -> Option<&Arc<dyn Virtual>> {
+        let key = (resource.group_resource(), resource.subresource.clone());
+        self.inner.virtuals.get(&key)
     }
 
     /// One object. `resource.subresource` may be `status` (the same object) or `scale` (then see [`Self::get_scale`]).

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use atoll_kube::Definition;
+use atoll_kube::{Definition, builtin};
 use sha2::{Digest as _, Sha256};
 
 use super::{Entry, Surface, Table};
-use crate::{ClusterKind, shim::builtin};
+use crate::ClusterKind;
 
 pub(super) struct Base {
     kind: ClusterKind,
@@ -64,8 +64,7 @@ pub(super) fn of(kind: ClusterKind) -> &'static Base {
     bases!(Root, Universal, Payload, Inventory, System, Kubernetes)
 }
 
-/// What answers for a built-in resource, whatever the cluster: for reads over all clusters.
-pub fn everywhere(group: &str, resource: &str) -> Option<&'static Entry> {
+fn all() -> &'static Table {
     static ALL: LazyLock<Table> = LazyLock::new(|| {
         let entry = |d: &Arc<Definition>| Entry {
             definition: d.clone(),
@@ -74,5 +73,15 @@ pub fn everywhere(group: &str, resource: &str) -> Option<&'static Entry> {
         };
         Table::new(builtin::definitions().iter().map(entry).collect())
     });
-    ALL.resource(group, resource)
+    &ALL
+}
+
+/// What answers for a built-in resource, whatever the cluster: for reads over all clusters.
+pub fn everywhere(group: &str, resource: &str) -> Option<&'static Entry> {
+    all().resource(group, resource)
+}
+
+/// What answers for a built-in kind, whatever the cluster.
+pub fn everywhere_kind(group: &str, kind: &str) -> Option<&'static Entry> {
+    all().kind(group, kind)
 }

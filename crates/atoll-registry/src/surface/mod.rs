@@ -12,10 +12,10 @@ pub(crate) mod row;
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use atoll_kube::{Definition, DefinitionId, Status};
+use atoll_kube::{Definition, DefinitionId, GroupResource, Status, builtin};
 use atoll_store::{At, Snapshot};
 
-pub use base::everywhere;
+pub use base::{everywhere, everywhere_kind};
 pub(crate) use cache::Cache;
 
 use crate::{CUSTOM_IDENTITY, ClusterKind, ClusterName, Registry, ResourceId, surface_key};
@@ -35,20 +35,14 @@ pub struct Entry {
 impl Entry {
     /// The family of its keys.
     pub fn id(&self) -> ResourceId {
-        let (group, resource) = stored_as(&self.definition.group, &self.definition.names.plural);
+        let own = self.definition.group_resource();
+        let GroupResource { group, resource } =
+            builtin::hooks::storage_resource(&own).unwrap_or(own);
         ResourceId {
-            group: group.into(),
-            resource: resource.into(),
+            group,
+            resource,
             identity: self.identity.into(),
         }
-    }
-}
-
-/// Groups that cohabit: one set of stored objects shown in two groups.
-fn stored_as<'a>(group: &'a str, resource: &'a str) -> (&'a str, &'a str) {
-    match (group, resource) {
-        ("events.k8s.io", "events") => ("", "events"),
-        other => other,
     }
 }
 

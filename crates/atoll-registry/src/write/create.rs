@@ -1,12 +1,206 @@
-//! Create.
-use crate::*;
-use atoll_kube::Status;
+//! Create, and what an update or apply does that finds nothing.
+
+use atoll_kube::{Status, definition::Verb, meta, names, patch::managed};
+use atoll_store::{Check, Revision, Write};
+use serde_json::Value;
+
+use super::{
+    attempt::{Attempt, Flow, Stop},
+    body::{self, Decoded},
+    strategy,
+};
+use crate::{Answer, Body, Call, Operation, Outcome, Registry, Virtual, WriteOptions};
+
+/// Names tried for one `generateName`.
+const NAMES: usize = 8;
+
+/// A new object as a client wants it.
+pub(crate) struct Draft {
+    pub(crate) decoded: Decoded,
+    /// managedFields are done already (by apply).
+    pub(crate) recorded: bool,
+}
 
 pub(crate) async fn create(
-    _r: &Registry,
-    _c: &Call,
-    _b: Body,
-    _o: &WriteOptions,
+    registry: &Registry,
+    call: &Call,
+    body: Body,
+    options: &WriteOptions,
 ) -> Result<Answer, Status> {
-    todo!()
+    let flow = Flow::new(registry, call, options)?;
+    let attempt = flow.begin(Verb::Create)?;
+    if let Some(answerer) = registry.answerer(&call.resource) {
+        return answer(&flow, attempt, answerer.as_ref(), body).await;
+    }
+    if call.resource.subresource.is_some() {
+        return Err(Status::method_not_supported(
+            &attempt.target.group_resource(),
+            "create",
+        ));
+    }
+    if !atoll_kube::builtin::is_persisted(&attempt.target.served.definition) {
+        return Err(Status::method_not_supported(
+            &attempt.target.group_resource(),
+            "create",
+        ));
+    }
+    let decoded = body::object(body, &attempt.target.served)?;
+    insert(
+        &flow,
+        Verb::Create,
+        attempt,
+        &Draft {
+            decoded,
+            recorded: false,
+        },
+    )
+    .await
+}
+
+/// A create that is answered, not stored.
+async fn answer(
+    flow: &Flow<'_>,
+    attempt: Attempt<'_>,
+    answerer: &dyn Virtual,
+    body: Body,
+) -> Result<Answer, Status> {
+    let Decoded { value, .. } = match &flow.call.resource.subresource {
+        None => body::object(body, &attempt.target.served)?,
+        Some(subresource) => body::parse(body, subresource)?,
+    };
+    let value = answerer.create(flow.registry, flow.call, value).await?;
+    Ok(Answer {
+        outcome: Outcome::Value(value),
+        warnings: attempt.warnings,
+        created: true,
+    })
+}
+
+/// Stores a new object, starting over as often as races are lost.
+pub(crate) async fn insert<'a>(
+    flow: &'a Flow<'a>,
+    verb: Verb,
+    first: Attempt<'a>,
+    draft: &Draft,
+) -> Result<Answer, Status> {
+    let (mut lost, mut names_taken) = (0, 0);
+    let mut attempt = first;
+    loop {
+        let mut value = draft.decoded.value.clone();
+        let generated = name_it(flow, &attempt, &mut value)?;
+        let name = meta::name(&value).to_owned();
+        match insert_once(attempt, value, draft).await {
+            Ok(answer) => return Ok(answer),
+            Err(Stop::Refused(status)) => return Err(status),
+            Err(Stop::Lost(Check::Absent(_))) => {
+                let resource = flow.call.resource.group_resource();
+                if !generated {
+                    return Err(Status::already_exists(&resource, &name));
+                }
+                names_taken += 1;
+                if names_taken == NAMES {
+                    return Err(Status::generate_name_conflict(&resource, &name, 1));
+                }
+            }
+            Err(Stop::Lost(_)) => flow.again(&mut lost)?,
+        }
+        attempt = flow.begin(verb)?;
+    }
+}
+
+/// Settles name and namespace; true when the name was made up here.
+fn name_it(flow: &Flow<'_>, attempt: &Attempt<'_>, value: &mut Value) -> Result<bool, Status> {
+    match (flow.call.namespace.as_deref(), meta::namespace(value)) {
+        (Some(asked), "") => meta::set(value, "namespace", asked),
+        (Some(asked), found) if found != asked => {
+            return Err(Status::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+        (None, found) if !found.is_empty() && !attempt.target.served.definition.namespaced() => {
+            meta::remove(value, "namespace");
+        }
+        (None, _) if attempt.target.served.definition.namespaced() => {
+            return Err(Status::bad_request(
+                "an empty namespace may not be set during creation",
+            ));
+        }
+        _ => {}
+    }
+    if let Some(asked) = flow.call.name.as_deref() {
+        match meta::name(value) {
+            "" => meta::set(value, "name", asked),
+            found if found != asked => return Err(name_mismatch(found, asked)),
+            _ => {}
+        }
+    }
+    let prefix = meta::generate_name(value);
+    if !meta::name(value).is_empty() || prefix.is_empty() {
+        return Ok(false);
+    }
+    let name = names::generate(prefix, flow.registry.inner.ids.random());
+    meta::set(value, "name", name);
+    Ok(true)
+}
+
+pub(crate) fn name_mismatch(found: &str, asked: &str) -> Status {
+    Status::bad_request(format!(
+        "the name of the object ({found}) does not match the name on the URL ({asked})"
+    ))
+}
+
+async fn insert_once(
+    mut attempt: Attempt<'_>,
+    mut value: Value,
+    draft: &Draft,
+) -> Result<Answer, Stop> {
+    let flow = attempt.flow;
+    if attempt.target.terminating {
+        let mut status = Status::method_not_supported(&attempt.target.group_resource(), "create");
+        status.message =
+            "create not allowed while custom resource definition is terminating".into();
+        return Err(status.into());
+    }
+    if !matches!(meta::resource_version(&value), "" | "0") {
+        return Err(Status::bad_request(
+            "resourceVersion should not be set on objects to be created",
+        )
+        .into());
+    }
+    let unknown = strategy::complete(attempt.place.kind, &attempt.target.served, &mut value);
+    let mut faults = draft.decoded.faults.clone();
+    faults.extend(unknown);
+    super::body::report(
+        &faults,
+        flow.validation,
+        &attempt.target.served,
+        &mut attempt.warnings,
+    )?;
+
+    strategy::stamp_new(
+        &attempt.target.served,
+        &mut value,
+        flow.registry.new_uid(),
+        flow.call.now,
+    );
+    attempt.admit(Operation::Create, None, &mut value).await?;
+    let errors = strategy::validate_new(&attempt.target.served, &value);
+    strategy::refuse(&attempt.target.served, meta::name(&value), &errors)?;
+    if !draft.recorded {
+        attempt.with_record(|record| managed::on_create(record, &mut value));
+    }
+    attempt.check_place()?;
+    attempt.note_owners(&value)?;
+    attempt.warn(&value);
+
+    let key = attempt.key(meta::name(&value));
+    let row = attempt.encode(value);
+    if flow.dry_run && attempt.live(&key)?.is_some() {
+        return Err(Stop::Lost(Check::Absent(key)));
+    }
+    let write = Write::Put(key.clone(), row.clone());
+    let revision = attempt
+        .append(Some(write), Check::Absent(key.clone()))
+        .await?;
+    Ok(attempt.answer(key, revision.unwrap_or(Revision::ZERO), row, true)?)
 }

@@ -1,15 +1,239 @@
-//! Delete.
-use crate::*;
-use atoll_kube::Status;
+//! Delete: at once, or marked and held until the last finalizer is taken.
 
-pub(crate) async fn delete(_r: &Registry, _c: &Call, _o: &DeleteOptions) -> Result<Answer, Status> {
-    todo!()
-}
-pub(crate) async fn delete_collection(
-    _r: &Registry,
-    _c: &Call,
-    _s: &ListOptions,
-    _o: &DeleteOptions,
+use atoll_kube::{
+    Status,
+    definition::Verb,
+    meta::{self, FOREGROUND_DELETION, ORPHAN_DEPENDENTS},
+};
+use atoll_store::{Check, Write};
+use serde_json::Value;
+
+use super::{
+    attempt::{Attempt, Flow, Live, Stop},
+    dependents, strategy,
+};
+use crate::{
+    Answer, Call, ClusterKind, DeleteOptions, ListOptions, Operation, Outcome, Propagation,
+    Registry, read::target::name_of,
+};
+
+/// Objects deleted between two reads of the collection.
+const PAGE: u64 = 500;
+
+/// Namespaces that nobody but the system deletes.
+const LASTING: &[&str] = &["default", "kube-system", "kube-public"];
+
+pub(crate) async fn delete(
+    registry: &Registry,
+    call: &Call,
+    options: &DeleteOptions,
 ) -> Result<Answer, Status> {
-    todo!()
+    if call.resource.subresource.is_some() {
+        return Err(Status::method_not_supported(
+            &call.resource.group_resource(),
+            "delete",
+        ));
+    }
+    let flow = Flow::for_delete(registry, call, options.dry_run);
+    let name = name_of(call)?;
+    let mut lost = 0;
+    loop {
+        let attempt = flow.begin(Verb::Delete)?;
+        let live = attempt.existing(&attempt.key(name), name)?;
+        check_preconditions(&attempt, &live, options, name)?;
+        check_lasting(&attempt, name)?;
+        match delete_once(attempt, live, options, name).await {
+            Ok(answer) => return Ok(answer),
+            Err(Stop::Refused(status)) => return Err(status),
+            Err(Stop::Lost(_)) => flow.again(&mut lost)?,
+        }
+    }
+}
+
+fn check_preconditions(
+    attempt: &Attempt<'_>,
+    live: &Live,
+    options: &DeleteOptions,
+    name: &str,
+) -> Result<(), Status> {
+    let resource = attempt.target.group_resource();
+    let uid = meta::uid(&live.value);
+    if let Some(asked) = options.uid.as_deref()
+        && asked != uid
+    {
+        let why =
+            format!("Precondition failed: UID in precondition: {asked}, UID in object meta: {uid}");
+        return Err(Status::conflict(&resource, name, why));
+    }
+    let modified = live.version.modified.to_string();
+    if let Some(asked) = options.resource_version.as_deref()
+        && asked != modified
+    {
+        let why = format!(
+            "Precondition failed: ResourceVersion in precondition: {asked}, ResourceVersion in object meta: {modified}"
+        );
+        return Err(Status::conflict(&resource, name, why));
+    }
+    Ok(())
+}
+
+fn check_lasting(attempt: &Attempt<'_>, name: &str) -> Result<(), Status> {
+    let system = *attempt.flow.call.user == *attempt.flow.registry.inner.system;
+    let lasting = match attempt.place.kind {
+        ClusterKind::Kubernetes => LASTING,
+        _ => &LASTING[..1],
+    };
+    if !system
+        && strategy::is(&attempt.target.served.definition, "", "namespaces")
+        && lasting.contains(&name)
+    {
+        let why = "this namespace may not be deleted";
+        return Err(Status::forbidden(
+            &attempt.target.group_resource(),
+            name,
+            why,
+        ));
+    }
+    Ok(())
+}
+
+async fn delete_once(
+    mut attempt: Attempt<'_>,
+    live: Live,
+    options: &DeleteOptions,
+    name: &str,
+) -> Result<Answer, Stop> {
+    let served = attempt.target.served.clone();
+    let definition = &served.definition;
+    let (key, now) = (attempt.key(name), attempt.flow.call.now);
+    let check = Check::At(key.clone(), live.version.modified);
+    let mut marked = live.value.clone();
+    meta::remove(&mut marked, "resourceVersion");
+    if attempt.place.kind.collects_garbage() {
+        propagate(&mut marked, options.propagation);
+    }
+    let grace = strategy::grace(
+        attempt.place.kind,
+        definition,
+        &marked,
+        options.grace_period_seconds,
+    );
+    let already = meta::is_deleting(&marked);
+    if already {
+        shorten(
+            &mut marked,
+            grace,
+            options.grace_period_seconds.is_some(),
+            attempt.flow.call,
+        );
+    } else {
+        strategy::mark_deleting(definition, &mut marked, now, grace);
+    }
+    if !already {
+        attempt
+            .admit(Operation::Delete, Some(&live.value), &mut marked)
+            .await?;
+    }
+
+    if strategy::held(definition, &marked) {
+        let row = attempt.encode(marked);
+        if row == live.version.row && attempt.writes.is_empty() {
+            return Ok(attempt.answer(key, live.version.modified, row, false)?);
+        }
+        let write = Write::Put(key.clone(), row.clone());
+        let revision = attempt
+            .append(Some(write), check)
+            .await?
+            .unwrap_or(live.version.modified);
+        return Ok(attempt.answer(key, revision, row, false)?);
+    }
+    attempt
+        .admit(Operation::Remove, Some(&live.value), &mut marked)
+        .await?;
+    dependents::note_removal(&mut attempt, &live.value)?;
+    attempt
+        .append(Some(Write::Delete(key, None)), check)
+        .await?;
+    let status = Status::success(&definition.group_resource(), name, meta::uid(&live.value));
+    Ok(Answer {
+        outcome: Outcome::Status(status),
+        warnings: attempt.warnings,
+        created: false,
+    })
+}
+
+/// Makes the garbage collector's finalizers say what the client asked for.
+fn propagate(object: &mut Value, asked: Option<Propagation>) {
+    let wanted = match asked {
+        Some(Propagation::Orphan) => Some(ORPHAN_DEPENDENTS),
+        Some(Propagation::Foreground) => Some(FOREGROUND_DELETION),
+        Some(Propagation::Background) => None,
+        // What an earlier delete asked for stays.
+        None => return,
+    };
+    for finalizer in [ORPHAN_DEPENDENTS, FOREGROUND_DELETION] {
+        if wanted == Some(finalizer) {
+            meta::add_finalizer(object, finalizer);
+        } else {
+            meta::remove_finalizer(object, finalizer);
+        }
+    }
+}
+
+/// A further delete of a pod that is ending may shorten its grace period, never lengthen it.
+fn shorten(object: &mut Value, grace: i64, asked: bool, call: &Call) {
+    let left = meta::metadata(object)
+        .get("deletionGracePeriodSeconds")
+        .and_then(Value::as_i64)
+        .unwrap_or(0);
+    if asked && grace < left {
+        let at = atoll_kube::Timestamp(call.now.0.saturating_add(grace.saturating_mul(1000)));
+        meta::set(object, "deletionTimestamp", at.rfc3339());
+        meta::set(object, "deletionGracePeriodSeconds", grace);
+    }
+}
+
+pub(crate) async fn delete_collection(
+    registry: &Registry,
+    call: &Call,
+    selection: &ListOptions,
+    options: &DeleteOptions,
+) -> Result<Answer, Status> {
+    let flow = Flow::for_delete(registry, call, options.dry_run);
+    let attempt = flow.begin(Verb::DeleteCollection)?;
+    let resource = attempt.target.group_resource();
+    let mut page = ListOptions {
+        limit: PAGE,
+        ..selection.clone()
+    };
+    loop {
+        let list = registry.list(call, &page).await?;
+        for object in &list.objects {
+            let mut one = call.clone();
+            one.namespace = object.namespace().map(str::to_owned);
+            one.name = Some(object.name().to_owned());
+            match delete(registry, &one, options).await {
+                Ok(_) => {}
+                Err(status) if status.is_not_found() => {}
+                Err(status) => return Err(status),
+            }
+        }
+        match list.continue_token {
+            Some(token) => {
+                page = ListOptions {
+                    continue_token: Some(token),
+                    resource_version: None,
+                    version_match: None,
+                    ..page
+                };
+            }
+            None => break,
+        }
+    }
+    let status = Status::success(&resource, "", "");
+    Ok(Answer {
+        outcome: Outcome::Status(status),
+        warnings: attempt.warnings,
+        created: false,
+    })
 }

@@ -1,0 +1,44 @@
+//! What is stored but does not act yet says so: a `Warning:` for each write of it.
+
+use atoll_kube::{Definition, definition::Source};
+use serde_json::Value;
+
+use crate::ClusterKind;
+
+/// The warning a write of this object deserves, if any.
+pub(crate) fn unenforced(
+    kind: ClusterKind,
+    definition: &Definition,
+    object: &Value,
+) -> Option<String> {
+    if !kind.warns_of_unenforced() || definition.source != Source::Builtin {
+        return None;
+    }
+    let what = match (definition.group.as_str(), definition.names.plural.as_str()) {
+        (
+            "admissionregistration.k8s.io",
+            "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
+        ) => "admission webhooks are not called",
+        ("admissionregistration.k8s.io", _) => "admission policies are not evaluated",
+        ("", "resourcequotas") => "resource quotas are not enforced",
+        ("", "limitranges") => "limit ranges are not enforced",
+        ("apiextensions.k8s.io", "customresourcedefinitions") if has_rules(object.get("spec")?) => {
+            "x-kubernetes-validations are not evaluated"
+        }
+        _ => return None,
+    };
+    Some(format!(
+        "{} is stored, but {what} by this server yet",
+        definition.names.kind
+    ))
+}
+
+fn has_rules(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .any(|(key, v)| key == "x-kubernetes-validations" || has_rules(v)),
+        Value::Array(list) => list.iter().any(has_rules),
+        _ => false,
+    }
+}
