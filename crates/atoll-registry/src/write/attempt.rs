@@ -317,6 +317,7 @@ impl Attempt<'_> {
             Err(AppendError::Invalid(why)) => {
                 Err(Status::internal(format!("{}: {why}", resource())).into())
             }
+            Err(AppendError::Storage(why)) => Err(Status::internal(why).into()),
             Err(AppendError::Stopped) => {
                 Err(Status::service_unavailable("the store is shutting down").into())
             }
