@@ -8,7 +8,10 @@ pub mod compile;
 pub mod decode;
 mod default;
 mod formats;
+mod numbers;
 pub mod object_meta;
+mod openapi_rules;
+mod pattern;
 mod prune;
 pub mod structural;
 mod validate;
@@ -21,6 +24,8 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use serde_json::Value;
 
 use crate::status::FieldError;
+
+pub use pattern::Pattern;
 
 /// A shared link to a schema node. Dereferences to it; cloning is cheap.
 ///
@@ -129,14 +134,6 @@ pub struct NumberRules {
     pub multiple_of: Option<serde_json::Number>,
 }
 
-/// A compiled pattern beside its source, for messages.
-#[derive(Debug, Clone)]
-#[allow(missing_docs)]
-pub struct Pattern {
-    pub source: String,
-    pub regex: regex::Regex,
-}
-
 /// The rules that most nodes do not have; boxed to keep a node small.
 #[derive(Debug, Clone, Default)]
 #[allow(missing_docs)]
@@ -192,22 +189,25 @@ pub struct Schema {
     pub patch: PatchStrategy,
     /// Everything rarer.
     pub rules: Option<Box<Rules>>,
+    /// Repeated entries of a set or map list are refused (custom resources; built-in kinds have their own rules).
+    pub unique_entries: bool,
     /// This node or one below it has a default: defaulting must look here.
     pub has_defaults: bool,
 }
 
 impl Schema {
-    /// Compiles one self-contained OpenAPI v3 schema. With `structural`, Kubernetes' rules for CRD schemas are checked too.
+    /// Compiles one self-contained OpenAPI v3 schema. With `structural` it is the schema of a whole custom resource:
+    /// Kubernetes' rules for such schemas are checked, and the fields every object has are added.
     pub fn from_openapi(openapi: &Value, structural: bool) -> Result<Arc<Self>, Vec<FieldError>> {
-        if structural {
-            let errors = structural::check(openapi, "");
-            if !errors.is_empty() {
-                return Err(errors);
-            }
+        if !structural {
+            return compile::schema(openapi).map(Arc::new);
         }
-        compile::Compiler::standalone()
-            .compile(openapi)
-            .map(Arc::new)
+        let errors = structural::check(openapi, "");
+        if errors.is_empty() {
+            compile::resource(openapi).map(Arc::new)
+        } else {
+            Err(errors)
+        }
     }
 
     /// The schema of the field or map entry `name`.

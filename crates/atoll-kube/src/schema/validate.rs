@@ -1,10 +1,663 @@
-//! Validation.
-use super::Schema;
-use crate::status::FieldError;
-use serde_json::Value;
+//! Validation: everything a schema says is wrong with a value, in Kubernetes' words and with field paths.
+//!
+//! Stops after [`MAX_ERRORS`] findings, so that a hostile object cannot make a larger answer than itself.
+
+use serde_json::{Map, Number, Value};
+
+use super::numbers::{as_integer, compare, is_multiple};
+use super::{JsonType, ListType, Rules, Schema, SchemaRef, formats};
+use crate::builtin::QUANTITY;
+use crate::quantity::Quantity;
+use crate::status::{FieldError, FieldErrorKind, child, index};
+
+/// How many findings are reported at most.
+pub const MAX_ERRORS: usize = 100;
+
+/// Where Kubernetes says a finding is when it concerns alternatives, not a field.
+const NO_FIELD: &str = "<nil>";
+
 impl Schema {
     /// Everything that is wrong with `value`; paths start with `path` (empty for a whole object).
-    pub fn validate(&self, _value: &Value, _path: &str) -> Vec<FieldError> {
-        todo!()
+    pub fn validate(&self, value: &Value, path: &str) -> Vec<FieldError> {
+        let mut found = Findings::default();
+        node(self, value, path, &mut found);
+        found.errors
+    }
+
+    /// The first value whose JSON type is not the schema's, looking no further than types: what keeps a body from being
+    /// decoded at all. A part of a Kubernetes server's `400` for its own kinds.
+    pub fn first_type_error(&self, value: &Value, path: &str) -> Option<FieldError> {
+        self.validate(value, path)
+            .into_iter()
+            .find(|e| e.kind == FieldErrorKind::TypeInvalid)
+    }
+}
+
+#[derive(Default)]
+struct Findings {
+    errors: Vec<FieldError>,
+}
+
+impl Findings {
+    fn add(&mut self, error: FieldError) {
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(error);
+        }
+    }
+
+    fn full(&self) -> bool {
+        self.errors.len() >= MAX_ERRORS
+    }
+
+    fn merge(&mut self, other: Self) {
+        other.errors.into_iter().for_each(|e| self.add(e));
+    }
+
+    /// `path: Invalid value: value: path in body <rule>`
+    fn breaks(&mut self, path: &str, value: impl Into<Value>, rule: impl std::fmt::Display) {
+        self.add(FieldError::invalid(
+            path,
+            value,
+            format!("{path} in body {rule}"),
+        ));
+    }
+}
+
+/// A value's type as messages name it.
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(n) if as_integer(n).is_some() => "integer",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+impl JsonType {
+    /// As schemas write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Object => "object",
+            Self::Array => "array",
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+        }
+    }
+
+    fn fits(self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Object, Value::Object(_))
+            | (Self::Array, Value::Array(_))
+            | (Self::String, Value::String(_))
+            | (Self::Boolean, Value::Bool(_))
+            | (Self::Number, Value::Number(_)) => true,
+            (Self::Integer, Value::Number(n)) => as_integer(n).is_some(),
+            _ => false,
+        }
+    }
+}
+
+fn node(schema: &Schema, value: &Value, path: &str, found: &mut Findings) {
+    if found.full() {
+        return;
+    }
+    check_type(schema, value, path, found);
+    if let Some(rules) = &schema.rules {
+        alternatives(rules, value, path, found);
+        if !rules.enumeration.is_empty() && !rules.enumeration.contains(value) {
+            let allowed = rules.enumeration.iter().map(|v| match v {
+                Value::String(s) => s.clone(),
+                other => other.to_string(),
+            });
+            found.add(FieldError::not_supported(path, value.clone(), allowed));
+        }
+    }
+    match value {
+        Value::String(text) => check_text(schema, text, path, found),
+        Value::Number(n) => check_number(schema, n, path, found),
+        Value::Array(list) => check_list(schema, list, path, found),
+        Value::Object(fields) => check_object(schema, fields, path, found),
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
+fn check_type(schema: &Schema, value: &Value, path: &str, found: &mut Findings) {
+    if schema.format == QUANTITY {
+        if let Err(why) = Quantity::from_value(value) {
+            found.add(FieldError::type_invalid(path, value.clone(), why));
+        }
+        return;
+    }
+    let (fits, wanted) = if schema.int_or_string {
+        let fits = JsonType::Integer.fits(value) || value.is_string();
+        (fits, "integer,string")
+    } else {
+        match schema.ty {
+            Some(ty) => (ty.fits(value), ty.as_str()),
+            None => return,
+        }
+    };
+    if fits || (value.is_null() && schema.nullable) {
+        return;
+    }
+    let is = type_name(value);
+    found.add(FieldError::type_invalid(
+        path,
+        is,
+        format!("{path} in body must be of type {wanted}: \"{is}\""),
+    ));
+}
+
+fn check_text(schema: &Schema, text: &str, path: &str, found: &mut Findings) {
+    let string_typed = matches!(schema.ty, None | Some(JsonType::String));
+    if let Some(rules) = &schema.rules {
+        if rules.min_length.is_some() || rules.max_length.is_some() {
+            let length = text.chars().count() as u64;
+            if let Some(max) = rules.max_length.filter(|max| length > *max) {
+                found.add(FieldError::too_long(
+                    path,
+                    usize::try_from(max).unwrap_or(usize::MAX),
+                ));
+            }
+            if let Some(min) = rules.min_length.filter(|min| length < *min) {
+                found.breaks(
+                    path,
+                    text,
+                    format_args!("should be at least {min} chars long"),
+                );
+            }
+        }
+        if let Some(pattern) = rules.pattern.as_ref().filter(|p| !p.matches(text)) {
+            found.breaks(
+                path,
+                text,
+                format_args!("should match '{}'", pattern.source()),
+            );
+        }
+    }
+    if string_typed
+        && !schema.format.is_empty()
+        && !schema.int_or_string
+        && !formats::check(&schema.format, text)
+    {
+        found.add(FieldError::type_invalid(
+            path,
+            text,
+            format!(
+                "{path} in body must be of type {}: {}",
+                schema.format,
+                crate::status::quote(text)
+            ),
+        ));
+    }
+}
+
+fn check_number(schema: &Schema, n: &Number, path: &str, found: &mut Findings) {
+    if schema.ty == Some(JsonType::Integer) || schema.int_or_string {
+        let (low, high) = match schema.format.as_str() {
+            "int32" | "int-or-string" => (i128::from(i32::MIN), i128::from(i32::MAX)),
+            _ => (i128::from(i64::MIN), i128::from(i64::MAX)),
+        };
+        if as_integer(n).is_some_and(|i| i < low || i > high) {
+            let format = if high > i128::from(i32::MAX) {
+                "int64"
+            } else {
+                "int32"
+            };
+            found.add(FieldError::invalid(
+                path,
+                n.clone(),
+                format!("Checked value must be of type integer with format {format} in {path}"),
+            ));
+        }
+    }
+    let Some(rules) = &schema.rules else { return };
+    let rules = &rules.number;
+    let value = || Value::Number(n.clone());
+    if let Some(factor) = rules.multiple_of.as_ref().filter(|f| !is_multiple(n, f)) {
+        found.breaks(
+            path,
+            value(),
+            format_args!("should be a multiple of {factor}"),
+        );
+    }
+    if let Some(max) = &rules.maximum
+        && let Some(order) = compare(n, max)
+    {
+        if rules.exclusive_maximum && order.is_ge() {
+            found.breaks(path, value(), format_args!("should be less than {max}"));
+        } else if order.is_gt() {
+            found.breaks(
+                path,
+                value(),
+                format_args!("should be less than or equal to {max}"),
+            );
+        }
+    }
+    if let Some(min) = &rules.minimum
+        && let Some(order) = compare(n, min)
+    {
+        if rules.exclusive_minimum && order.is_le() {
+            found.breaks(path, value(), format_args!("should be greater than {min}"));
+        } else if order.is_lt() {
+            found.breaks(
+                path,
+                value(),
+                format_args!("should be greater than or equal to {min}"),
+            );
+        }
+    }
+}
+
+fn check_list(schema: &Schema, list: &[Value], path: &str, found: &mut Findings) {
+    if let Some(items) = &schema.items {
+        for (i, value) in list.iter().enumerate() {
+            node(items, value, &index(path, i), found);
+            if found.full() {
+                return;
+            }
+        }
+    }
+    if let Some(rules) = &schema.rules {
+        if let Some(min) = rules.min_items.filter(|min| (list.len() as u64) < *min) {
+            found.breaks(
+                path,
+                list.len(),
+                format_args!("should have at least {min} items"),
+            );
+        }
+        if let Some(max) = rules.max_items.filter(|max| list.len() as u64 > *max) {
+            found.add(FieldError::too_many(
+                path,
+                list.len(),
+                usize::try_from(max).unwrap_or(usize::MAX),
+            ));
+        }
+        if rules.unique_items
+            && repeated(list.iter().map(ToString::to_string))
+                .next()
+                .is_some()
+        {
+            found.breaks(path, list.to_vec(), "shouldn't contain duplicates");
+        }
+    }
+    if schema.unique_entries {
+        check_entries(&schema.list_type, list, path, found);
+    }
+}
+
+/// The indexes of what occurred once before.
+fn repeated(keys: impl Iterator<Item = String>) -> impl Iterator<Item = usize> {
+    let mut seen = std::collections::HashMap::new();
+    keys.enumerate().filter_map(move |(i, key)| {
+        let times = seen.entry(key).or_insert(0);
+        *times += 1;
+        (*times == 2).then_some(i)
+    })
+}
+
+fn check_entries(list_type: &ListType, list: &[Value], path: &str, found: &mut Findings) {
+    match list_type {
+        ListType::Atomic => {}
+        ListType::Set => {
+            for i in repeated(list.iter().map(ToString::to_string)) {
+                found.add(FieldError::duplicate(index(path, i), list[i].clone()));
+            }
+        }
+        ListType::Map(keys) => {
+            if let Some(i) = list.iter().position(|v| !v.is_object() && !v.is_null()) {
+                found.add(FieldError::invalid(
+                    index(path, i),
+                    list[i].clone(),
+                    "must be an object for an array of list-type map",
+                ));
+                return;
+            }
+            let identity = |v: &Value| -> Value {
+                let named = keys
+                    .iter()
+                    .filter_map(|k| Some((k.clone(), v.get(k)?.clone())));
+                Value::Object(named.collect())
+            };
+            for i in repeated(list.iter().map(|v| identity(v).to_string())) {
+                found.add(FieldError::duplicate(index(path, i), identity(&list[i])));
+            }
+        }
+    }
+}
+
+fn check_object(schema: &Schema, fields: &Map<String, Value>, path: &str, found: &mut Findings) {
+    if let Some(rules) = &schema.rules {
+        if let Some(min) = rules
+            .min_properties
+            .filter(|min| (fields.len() as u64) < *min)
+        {
+            found.breaks(
+                path,
+                fields.len(),
+                format_args!("should have at least {min} properties"),
+            );
+        }
+        if let Some(max) = rules
+            .max_properties
+            .filter(|max| fields.len() as u64 > *max)
+        {
+            found.add(FieldError::too_many(
+                path,
+                fields.len(),
+                usize::try_from(max).unwrap_or(usize::MAX),
+            ));
+        }
+    }
+    if !schema.properties.is_empty() || schema.additional.is_some() {
+        for (name, value) in fields {
+            if let Some(below) = schema.field(name) {
+                node(below, value, &child(path, name), found);
+                if found.full() {
+                    return;
+                }
+            }
+        }
+    }
+    for name in schema
+        .required
+        .iter()
+        .filter(|name| !fields.contains_key(*name))
+    {
+        found.add(FieldError::required(child(path, name), ""));
+    }
+    if schema.embedded_resource {
+        for name in ["apiVersion", "kind"] {
+            match fields.get(name) {
+                None => found.add(FieldError::required(child(path, name), "")),
+                Some(Value::String(s)) if s.is_empty() => {
+                    found.add(FieldError::invalid(
+                        child(path, name),
+                        "",
+                        "must not be empty",
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+fn try_one(schema: &SchemaRef, value: &Value, path: &str) -> Findings {
+    let mut found = Findings::default();
+    node(schema, value, path, &mut found);
+    found
+}
+
+/// allOf, anyOf, oneOf, not. Of alternatives that all fail, the findings of the nearest one are shown too.
+fn alternatives(rules: &Rules, value: &Value, path: &str, found: &mut Findings) {
+    let about = |text: String| FieldError::invalid(NO_FIELD, "", format!("\"{path}\" {text}"));
+    if !rules.any_of.is_empty() {
+        let results = rules.any_of.iter().map(|s| try_one(s, value, path));
+        if let Some(nearest) = nearest_failure(results) {
+            found.add(about(
+                "must validate at least one schema (anyOf)".to_owned(),
+            ));
+            found.merge(nearest);
+        }
+    }
+    if !rules.one_of.is_empty() {
+        let results: Vec<Findings> = rules
+            .one_of
+            .iter()
+            .map(|s| try_one(s, value, path))
+            .collect();
+        let valid = results.iter().filter(|r| r.errors.is_empty()).count();
+        match valid {
+            1 => {}
+            0 => {
+                found.add(about(
+                    "must validate one and only one schema (oneOf). Found none valid".to_owned(),
+                ));
+                if let Some(nearest) = nearest_failure(results.into_iter()) {
+                    found.merge(nearest);
+                }
+            }
+            n => found.add(about(format!(
+                "must validate one and only one schema (oneOf). Found {n} valid alternatives"
+            ))),
+        }
+    }
+    if !rules.all_of.is_empty() {
+        let results: Vec<Findings> = rules
+            .all_of
+            .iter()
+            .map(|s| try_one(s, value, path))
+            .collect();
+        let valid = results.iter().filter(|r| r.errors.is_empty()).count();
+        let all = results.len();
+        results.into_iter().for_each(|r| found.merge(r));
+        if valid < all {
+            let none = if valid == 0 { ". None validated" } else { "" };
+            found.add(about(format!(
+                "must validate all the schemas (allOf){none}"
+            )));
+        }
+    }
+    if let Some(not) = &rules.not
+        && try_one(not, value, path).errors.is_empty()
+    {
+        found.add(about("must not validate the schema (not)".to_owned()));
+    }
+}
+
+/// `None` if one of them has no findings.
+fn nearest_failure(results: impl Iterator<Item = Findings>) -> Option<Findings> {
+    let mut nearest: Option<Findings> = None;
+    for result in results {
+        if result.errors.is_empty() {
+            return None;
+        }
+        if nearest
+            .as_ref()
+            .is_none_or(|n| result.errors.len() < n.errors.len())
+        {
+            nearest = Some(result);
+        }
+    }
+    nearest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::compile;
+    use serde_json::json;
+
+    fn check(field: Value, value: Value, expected: &[&str]) {
+        let openapi = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"x": field}}}});
+        let schema = compile::schema(&openapi).unwrap();
+        let object = json!({"spec": {"x": value}});
+        let found: Vec<String> = schema
+            .validate(&object, "")
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(found, expected, "{openapi}");
+    }
+
+    #[test]
+    fn types() {
+        check(json!({"type": "integer"}), json!(3), &[]);
+        check(json!({"type": "integer"}), json!(3.0), &[]);
+        check(
+            json!({"type": "integer"}),
+            json!("3"),
+            &[
+                "spec.x: Invalid value: \"string\": spec.x in body must be of type integer: \"string\"",
+            ],
+        );
+        check(
+            json!({"type": "string"}),
+            json!(null),
+            &["spec.x: Invalid value: \"null\": spec.x in body must be of type string: \"null\""],
+        );
+        check(
+            json!({"type": "string", "nullable": true}),
+            json!(null),
+            &[],
+        );
+        check(json!({"type": "number"}), json!(1), &[]);
+        check(
+            json!({"x-kubernetes-int-or-string": true}),
+            json!("25%"),
+            &[],
+        );
+        check(
+            json!({"x-kubernetes-int-or-string": true}),
+            json!(true),
+            &[
+                "spec.x: Invalid value: \"boolean\": spec.x in body must be of type integer,string: \"boolean\"",
+            ],
+        );
+        check(
+            json!({"type": "integer", "format": "int32"}),
+            json!(3_000_000_000i64),
+            &[
+                "spec.x: Invalid value: 3000000000: Checked value must be of type integer with format int32 in spec.x",
+            ],
+        );
+    }
+
+    #[test]
+    fn scalar_rules() {
+        check(
+            json!({"type": "integer", "minimum": 1, "maximum": 5}),
+            json!(0),
+            &["spec.x: Invalid value: 0: spec.x in body should be greater than or equal to 1"],
+        );
+        check(
+            json!({"type": "integer", "maximum": 5, "exclusiveMaximum": true, "multipleOf": 2}),
+            json!(5),
+            &[
+                "spec.x: Invalid value: 5: spec.x in body should be a multiple of 2",
+                "spec.x: Invalid value: 5: spec.x in body should be less than 5",
+            ],
+        );
+        check(
+            json!({"type": "string", "maxLength": 2, "pattern": "^a"}),
+            json!("bbb"),
+            &[
+                "spec.x: Too long: may not be more than 2 bytes",
+                "spec.x: Invalid value: \"bbb\": spec.x in body should match '^a'",
+            ],
+        );
+        check(
+            json!({"type": "string", "minLength": 2}),
+            json!("é"),
+            &["spec.x: Invalid value: \"é\": spec.x in body should be at least 2 chars long"],
+        );
+        check(
+            json!({"type": "string", "enum": ["a", "b"]}),
+            json!("c"),
+            &["spec.x: Unsupported value: \"c\": supported values: \"a\", \"b\""],
+        );
+        check(
+            json!({"type": "string", "format": "ipv4"}),
+            json!("x"),
+            &["spec.x: Invalid value: \"x\": spec.x in body must be of type ipv4: \"x\""],
+        );
+    }
+
+    #[test]
+    fn lists_and_maps() {
+        check(
+            json!({"type": "array", "maxItems": 1, "items": {"type": "string"}}),
+            json!(["a", 1]),
+            &[
+                "spec.x[1]: Invalid value: \"integer\": spec.x[1] in body must be of type string: \"integer\"",
+                "spec.x: Too many: 2: must have at most 1 item",
+            ],
+        );
+        check(
+            json!({"type": "array", "minItems": 2, "items": {"type": "string"}}),
+            json!(["a"]),
+            &["spec.x: Invalid value: 1: spec.x in body should have at least 2 items"],
+        );
+        check(
+            json!({"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}}),
+            json!(["a", "b", "a", "a"]),
+            &["spec.x[2]: Duplicate value: \"a\""],
+        );
+        check(
+            json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k", "p"], "items": {"type": "object"}}),
+            json!([{"k": 1, "p": 2}, {"k": 1, "p": 3}, {"p": 2, "k": 1, "z": 1}]),
+            &["spec.x[2]: Duplicate value: {\"k\":1,\"p\":2}"],
+        );
+        check(
+            json!({"type": "object", "required": ["a"], "additionalProperties": {"type": "integer"}, "maxProperties": 1}),
+            json!({"b": 1, "c": "d"}),
+            &[
+                "spec.x: Too many: 2: must have at most 1 item",
+                "spec.x.c: Invalid value: \"string\": spec.x.c in body must be of type integer: \"string\"",
+                "spec.x.a: Required value",
+            ],
+        );
+        check(
+            json!({"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true}),
+            json!({"kind": ""}),
+            &[
+                "spec.x.apiVersion: Required value",
+                "spec.x.kind: Invalid value: \"\": must not be empty",
+            ],
+        );
+    }
+
+    #[test]
+    fn alternatives_name_the_schema_words() {
+        let one_of = json!({"type": "object", "oneOf": [{"required": ["a"]}, {"required": ["b"]}], "properties": {"a": {"type": "string"}, "b": {"type": "string"}}});
+        check(one_of.clone(), json!({"a": ""}), &[]);
+        check(
+            one_of.clone(),
+            json!({}),
+            &[
+                "<nil>: Invalid value: \"\": \"spec.x\" must validate one and only one schema (oneOf). Found none valid",
+                "spec.x.a: Required value",
+            ],
+        );
+        check(
+            one_of,
+            json!({"a": "", "b": ""}),
+            &[
+                "<nil>: Invalid value: \"\": \"spec.x\" must validate one and only one schema (oneOf). Found 2 valid alternatives",
+            ],
+        );
+        check(
+            json!({"type": "integer", "anyOf": [{"minimum": 10}, {"maximum": 1}]}),
+            json!(5),
+            &[
+                "<nil>: Invalid value: \"\": \"spec.x\" must validate at least one schema (anyOf)",
+                "spec.x: Invalid value: 5: spec.x in body should be greater than or equal to 10",
+            ],
+        );
+        check(
+            json!({"type": "integer", "allOf": [{"minimum": 10}, {"maximum": 10}], "not": {"enum": [5]}}),
+            json!(5),
+            &[
+                "spec.x: Invalid value: 5: spec.x in body should be greater than or equal to 10",
+                "<nil>: Invalid value: \"\": \"spec.x\" must validate all the schemas (allOf)",
+                "<nil>: Invalid value: \"\": \"spec.x\" must not validate the schema (not)",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_answer_is_bounded() {
+        let schema =
+            compile::schema(&json!({"type": "array", "items": {"type": "string"}})).unwrap();
+        assert_eq!(
+            schema.validate(&json!(vec![1; 10_000]), "x").len(),
+            MAX_ERRORS
+        );
     }
 }
