@@ -1,1 +1,40 @@
-//! The controllers that belong to the API machinery itself.
+//! The controllers that belong to the API itself, for all logical clusters at once: emptying namespaces, emptying custom
+//! resources before their definition goes, collecting garbage. Each resumes from indexes and rows, not from memory.
+
+mod crd;
+mod empty;
+mod garbage;
+mod namespace;
+
+use std::sync::Arc;
+
+use atoll_store::Key;
+use bytes::Bytes;
+
+pub use empty::{Remaining, empty};
+
+use crate::controller::Controller;
+
+/// All of them.
+pub fn all() -> Vec<Arc<dyn Controller>> {
+    vec![
+        Arc::new(namespace::Namespaces),
+        Arc::new(crd::CustomResources),
+        Arc::new(garbage::GarbageCollector),
+    ]
+}
+
+/// A queue key made of parts (none of which contains a zero byte).
+fn join(parts: &[&str]) -> String {
+    parts.join("\0")
+}
+
+/// A store key as a queue key. Keys of served objects are text.
+fn text(key: &Key) -> String {
+    String::from_utf8_lossy(key.as_bytes()).into_owned()
+}
+
+/// The inverse of [`text`].
+fn key(text: &str) -> Option<Key> {
+    Key::from_bytes(Bytes::copy_from_slice(text.as_bytes())).ok()
+}

@@ -5,7 +5,7 @@ pub(crate) mod attempt;
 pub(crate) mod body;
 pub(crate) mod create;
 pub(crate) mod delete;
-mod dependents;
+pub(crate) mod dependents;
 pub(crate) mod modify;
 mod part;
 pub(crate) mod patch;
