@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::{empty, join};
 use crate::{
-    CUSTOM_IDENTITY, ClusterName, INDEX_DELETING, ListOptions, ObjectKey, Registry, ResourceId, ResourceRef,
+    CUSTOM_IDENTITY, ClusterName, INDEX_DELETING, ListOptions, ObjectKey, Registry, ResourceId,
+    ResourceRef,
     controller::{Controller, Next},
     indexes,
     read::{read_error, row},
@@ -50,7 +51,10 @@ impl Controller for CustomResources {
             && event.is_delete()
             && event.previous.as_ref().is_some_and(|v| deleting(&v.row))
         {
-            enqueue(join(&[key.cluster, &format!("{}.{}", key.resource, key.group)]));
+            enqueue(join(&[
+                key.cluster,
+                &format!("{}.{}", key.resource, key.group),
+            ]));
         }
     }
 
@@ -66,17 +70,25 @@ impl Controller for CustomResources {
     }
 
     async fn reconcile(&self, registry: &Registry, key: &str) -> Result<Next, Status> {
-        let Some((cluster, name)) = key.split_once('\0') else { return Ok(Next::Done) };
+        let Some((cluster, name)) = key.split_once('\0') else {
+            return Ok(Next::Done);
+        };
         let cluster = ClusterName::new(cluster);
         if name == WAITING {
             return look_again(registry, cluster).await;
         }
         let client = registry.as_system(cluster.clone());
-        let Some(mut crd) = client.find(&resource(), None, name).await? else { return Ok(Next::Done) };
+        let Some(mut crd) = client.find(&resource(), None, name).await? else {
+            return Ok(Next::Done);
+        };
         if !meta::is_deleting(&crd) || !meta::has_finalizer(&crd, CLEANUP_FINALIZER) {
             return Ok(Next::Done);
         }
-        let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let text = |pointer: &str| {
+            crd.pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         let id = ResourceId::custom(text("/spec/group"), text("/spec/names/plural"));
         let remaining = empty(registry, &cluster, &id, None).await?;
         if remaining.objects > 0 {
@@ -91,11 +103,16 @@ impl Controller for CustomResources {
 /// A write without a change makes admission judge the names anew.
 async fn look_again(registry: &Registry, cluster: ClusterName) -> Result<Next, Status> {
     let client = registry.as_system(cluster);
-    let list = client.list(&resource(), None, &ListOptions::default()).await?;
+    let list = client
+        .list(&resource(), None, &ListOptions::default())
+        .await?;
     for object in list.objects {
         let crd = object.value()?;
         let conditions = crd.pointer("/status/conditions").and_then(Value::as_array);
-        let refused = conditions.into_iter().flatten().any(|c| c["type"] == "NamesAccepted" && c["status"] == "False");
+        let refused = conditions
+            .into_iter()
+            .flatten()
+            .any(|c| c["type"] == "NamesAccepted" && c["status"] == "False");
         if refused && !meta::is_deleting(&crd) {
             client.update_status(&resource(), crd).await?;
         }

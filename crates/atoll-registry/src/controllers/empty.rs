@@ -8,7 +8,8 @@ use atoll_store::{Append, AppendError, At, Check, Key, Version, Write};
 use futures::{StreamExt as _, stream};
 
 use crate::{
-    ClusterName, Clusters, DeleteOptions, ObjectKey, Propagation, Registry, ResourceId, ResourceRef,
+    ClusterName, Clusters, DeleteOptions, ObjectKey, Propagation, Registry, ResourceId,
+    ResourceRef,
     read::{read_error, row},
 };
 
@@ -44,19 +45,30 @@ pub async fn empty(
     namespace: Option<&str>,
 ) -> Result<Remaining, Status> {
     let surface = registry.surface(cluster)?;
-    let served = surface.resource(&id.group, &id.resource).is_some_and(|entry| entry.id() == *id);
+    let served = surface
+        .resource(&id.group, &id.resource)
+        .is_some_and(|entry| entry.id() == *id);
     let prefix = id.prefix(&Clusters::One(cluster.clone()), namespace, None);
     let mut remaining = Remaining::default();
     let mut after: Option<Key> = None;
     loop {
         let snapshot = registry.store().snapshot(At::Latest).map_err(read_error)?;
-        let chunk: Vec<(Key, Version)> =
-            snapshot.range(&prefix, after.as_ref()).take(CHUNK).collect::<Result<_, _>>().map_err(read_error)?;
-        let Some((last, _)) = chunk.last() else { return Ok(remaining) };
+        let chunk: Vec<(Key, Version)> = snapshot
+            .range(&prefix, after.as_ref())
+            .take(CHUNK)
+            .collect::<Result<_, _>>()
+            .map_err(read_error)?;
+        let Some((last, _)) = chunk.last() else {
+            return Ok(remaining);
+        };
         after = Some(last.clone());
         let mut deletes = stream::iter(chunk)
             .map(|(key, version)| async move {
-                if served { delete(registry, cluster, id, key).await } else { erase(registry, key, version).await }
+                if served {
+                    delete(registry, cluster, id, key).await
+                } else {
+                    erase(registry, key, version).await
+                }
             })
             .buffer_unordered(AT_ONCE);
         while let Some(held) = deletes.next().await {
@@ -77,28 +89,45 @@ async fn delete(
     id: &ResourceId,
     key: Key,
 ) -> Result<Option<Vec<String>>, Status> {
-    let Some(parts) = ObjectKey::parse(&key) else { return Ok(None) };
+    let Some(parts) = ObjectKey::parse(&key) else {
+        return Ok(None);
+    };
     let snapshot = registry.store().snapshot(At::Latest).map_err(read_error)?;
-    let Some(version) = snapshot.get(&key).map_err(read_error)? else { return Ok(None) };
+    let Some(version) = snapshot.get(&key).map_err(read_error)? else {
+        return Ok(None);
+    };
     if !row(&version.row)?.is_deleting() {
         let resource = ResourceRef::new(&id.group, "", &id.resource);
-        let options =
-            DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
+        let options = DeleteOptions {
+            propagation: Some(Propagation::Background),
+            ..DeleteOptions::default()
+        };
         let client = registry.as_system(cluster.clone());
-        if client.delete(&resource, parts.namespace(), parts.name, &options).await? {
+        if client
+            .delete(&resource, parts.namespace(), parts.name, &options)
+            .await?
+        {
             return Ok(None);
         }
     }
     let snapshot = registry.store().snapshot(At::Latest).map_err(read_error)?;
-    let Some(version) = snapshot.get(&key).map_err(read_error)? else { return Ok(None) };
+    let Some(version) = snapshot.get(&key).map_err(read_error)? else {
+        return Ok(None);
+    };
     let object = row(&version.row)?.value("", "", 0, None);
     Ok(Some(meta::finalizers(&object).map(str::to_owned).collect()))
 }
 
 /// Deletes a row whose resource nobody serves any more: there is no API through which its finalizers could be taken.
-async fn erase(registry: &Registry, key: Key, version: Version) -> Result<Option<Vec<String>>, Status> {
-    let append =
-        Append { checks: vec![Check::At(key.clone(), version.modified)], writes: vec![Write::Delete(key, None)] };
+async fn erase(
+    registry: &Registry,
+    key: Key,
+    version: Version,
+) -> Result<Option<Vec<String>>, Status> {
+    let append = Append {
+        checks: vec![Check::At(key.clone(), version.modified)],
+        writes: vec![Write::Delete(key, None)],
+    };
     match registry.store().append(append).await {
         Ok(_) => Ok(None),
         Err(AppendError::Failed { current: None, .. }) => Ok(None),

@@ -17,8 +17,8 @@ use serde_json::Value;
 
 use super::{join, key as parse_key, text};
 use crate::{
-    ClusterName, DeleteOptions, INDEX_DELETING, INDEX_OWNER, INTERNAL_GROUP, ObjectKey, Propagation, Registry,
-    ResourceRef,
+    ClusterName, DeleteOptions, INDEX_DELETING, INDEX_OWNER, INTERNAL_GROUP, ObjectKey,
+    Propagation, Registry, ResourceRef,
     client::Client,
     controller::{Controller, Next},
     indexes,
@@ -60,14 +60,25 @@ impl Controller for GarbageCollector {
             return;
         }
         // A dependent is gone: perhaps an owner waited for it.
-        let Some(version) = &event.previous else { return };
-        let Ok(previous) = row(&version.row) else { return };
+        let Some(version) = &event.previous else {
+            return;
+        };
+        let Ok(previous) = row(&version.row) else {
+            return;
+        };
         if previous.owners().next().is_none() {
             return;
         }
         let object = previous.value("", "", 0, None);
         for owner in meta::owner_references(&object).filter(|o| o.block_owner_deletion) {
-            enqueue(join(&[NAMED, key.cluster, key.namespace, owner.api_version, owner.kind, owner.name]));
+            enqueue(join(&[
+                NAMED,
+                key.cluster,
+                key.namespace,
+                owner.api_version,
+                owner.kind,
+                owner.name,
+            ]));
         }
     }
 
@@ -89,10 +100,14 @@ impl Controller for GarbageCollector {
     }
 
     async fn reconcile(&self, registry: &Registry, key: &str) -> Result<Next, Status> {
-        let Some((what, rest)) = key.split_once('\0') else { return Ok(Next::Done) };
+        let Some((what, rest)) = key.split_once('\0') else {
+            return Ok(Next::Done);
+        };
         match what {
             GONE => {
-                let Some((cluster, uid)) = rest.split_once('\0') else { return Ok(Next::Done) };
+                let Some((cluster, uid)) = rest.split_once('\0') else {
+                    return Ok(Next::Done);
+                };
                 owner_gone(registry, ClusterName::new(cluster), uid).await
             }
             WAITS => match parse_key(rest) {
@@ -101,7 +116,9 @@ impl Controller for GarbageCollector {
             },
             _ => {
                 let parts: Vec<&str> = rest.split('\0').collect();
-                let [cluster, namespace, api_version, kind, name] = parts[..] else { return Ok(Next::Done) };
+                let [cluster, namespace, api_version, kind, name] = parts[..] else {
+                    return Ok(Next::Done);
+                };
                 let cluster = ClusterName::new(cluster);
                 let surface = registry.surface(&cluster)?;
                 match owner_key(&surface, &cluster, namespace, api_version, kind, name) {
@@ -133,10 +150,16 @@ struct Dependent {
     value: Value,
 }
 
-fn dependents(snapshot: &dyn Snapshot, cluster: &ClusterName, uid: &str) -> Result<Vec<Dependent>, Status> {
+fn dependents(
+    snapshot: &dyn Snapshot,
+    cluster: &ClusterName,
+    uid: &str,
+) -> Result<Vec<Dependent>, Status> {
     let owned = indexes::value(&[cluster.as_str(), uid]);
-    let keys: Vec<Key> =
-        snapshot.index(INDEX_OWNER, &owned, None).collect::<Result<_, _>>().map_err(read_error)?;
+    let keys: Vec<Key> = snapshot
+        .index(INDEX_OWNER, &owned, None)
+        .collect::<Result<_, _>>()
+        .map_err(read_error)?;
     let mut found = Vec::with_capacity(keys.len());
     for key in keys {
         // The index may be newer than the snapshot.
@@ -152,11 +175,17 @@ fn dependents(snapshot: &dyn Snapshot, cluster: &ClusterName, uid: &str) -> Resu
 async fn owner_gone(registry: &Registry, cluster: ClusterName, uid: &str) -> Result<Next, Status> {
     let row_key = garbage_key(cluster.as_str(), uid);
     let snapshot = registry.store().snapshot(At::Latest).map_err(read_error)?;
-    let Some(row_version) = snapshot.get(&row_key).map_err(read_error)? else { return Ok(Next::Done) };
-    let acts = registry.cluster_kind(&cluster).is_ok_and(crate::ClusterKind::collects_garbage);
+    let Some(row_version) = snapshot.get(&row_key).map_err(read_error)? else {
+        return Ok(Next::Done);
+    };
+    let acts = registry
+        .cluster_kind(&cluster)
+        .is_ok_and(crate::ClusterKind::collects_garbage);
     if acts {
         let surface = registry.surface(&cluster)?;
-        let client = registry.as_system(cluster.clone()).managed_by("garbage-collector");
+        let client = registry
+            .as_system(cluster.clone())
+            .managed_by("garbage-collector");
         for dependent in dependents(snapshot.as_ref(), &cluster, uid)? {
             if meta::is_deleting(&dependent.value) {
                 continue;
@@ -187,7 +216,14 @@ async fn settle(
     let (mut dead, mut living) = (Vec::new(), 0);
     for owner in meta::owner_references(&dependent.value) {
         // An owner of a kind that is not served here cannot be judged: it counts as living.
-        let Some(key) = owner_key(surface, cluster, &namespace, owner.api_version, owner.kind, owner.name) else {
+        let Some(key) = owner_key(
+            surface,
+            cluster,
+            &namespace,
+            owner.api_version,
+            owner.kind,
+            owner.name,
+        ) else {
             living += 1;
             continue;
         };
@@ -216,14 +252,23 @@ fn resource_of(key: &Key) -> Option<(ResourceRef, ObjectKey<'_>)> {
     Some((ResourceRef::new(parts.group, "", parts.resource), parts))
 }
 
-async fn remove(client: &Client, dependent: &Dependent, propagation: Propagation) -> Result<(), Status> {
-    let Some((resource, parts)) = resource_of(&dependent.key) else { return Ok(()) };
+async fn remove(
+    client: &Client,
+    dependent: &Dependent,
+    propagation: Propagation,
+) -> Result<(), Status> {
+    let Some((resource, parts)) = resource_of(&dependent.key) else {
+        return Ok(());
+    };
     let options = DeleteOptions {
         uid: Some(meta::uid(&dependent.value).to_owned()),
         propagation: Some(propagation),
         ..DeleteOptions::default()
     };
-    match client.delete(&resource, parts.namespace(), parts.name, &options).await {
+    match client
+        .delete(&resource, parts.namespace(), parts.name, &options)
+        .await
+    {
         // Another object of that name by now.
         Err(status) if status.is_conflict() => Ok(()),
         Err(status) => Err(status),
@@ -238,7 +283,9 @@ async fn forget(
     dependent: Dependent,
     owners: &[String],
 ) -> Result<(), Status> {
-    let Some((resource, parts)) = resource_of(&dependent.key) else { return Ok(()) };
+    let Some((resource, parts)) = resource_of(&dependent.key) else {
+        return Ok(());
+    };
     let kept: Vec<Value> = meta::metadata(&dependent.value)
         .get("ownerReferences")
         .and_then(Value::as_array)
@@ -255,7 +302,16 @@ async fn forget(
         "resourceVersion": meta::resource_version(&dependent.value),
         "ownerReferences": kept,
     }});
-    match client.patch(&resource, parts.namespace(), parts.name, crate::PatchType::Merge, patch).await {
+    match client
+        .patch(
+            &resource,
+            parts.namespace(),
+            parts.name,
+            crate::PatchType::Merge,
+            patch,
+        )
+        .await
+    {
         Ok(_) => Ok(()),
         Err(status) if status.is_not_found() => Ok(()),
         Err(status) => Err(status),
@@ -264,10 +320,14 @@ async fn forget(
 
 /// An owner that is being deleted: does what its finalizers of ours ask, and takes them when that is done.
 async fn owner_waits(registry: &Registry, key: &Key) -> Result<Next, Status> {
-    let Some((resource, parts)) = resource_of(key) else { return Ok(Next::Done) };
+    let Some((resource, parts)) = resource_of(key) else {
+        return Ok(Next::Done);
+    };
     let cluster = ClusterName::new(parts.cluster);
     let snapshot = registry.store().snapshot(At::Latest).map_err(read_error)?;
-    let Some(version) = snapshot.get(key).map_err(read_error)? else { return Ok(Next::Done) };
+    let Some(version) = snapshot.get(key).map_err(read_error)? else {
+        return Ok(Next::Done);
+    };
     let owner = row(&version.row)?.value("", "", version.modified.0, None);
     let foreground = meta::has_finalizer(&owner, FOREGROUND_DELETION);
     let orphan = meta::has_finalizer(&owner, ORPHAN_DEPENDENTS);
@@ -276,7 +336,9 @@ async fn owner_waits(registry: &Registry, key: &Key) -> Result<Next, Status> {
     }
     let uid = meta::uid(&owner);
     let surface = registry.surface(&cluster)?;
-    let client = registry.as_system(cluster.clone()).managed_by("garbage-collector");
+    let client = registry
+        .as_system(cluster.clone())
+        .managed_by("garbage-collector");
     let blocks = |d: &Dependent| {
         meta::owner_references(&d.value).any(|o| o.uid == uid && o.block_owner_deletion)
     };
@@ -288,7 +350,11 @@ async fn owner_waits(registry: &Registry, key: &Key) -> Result<Next, Status> {
         for dependent in dependents(snapshot.as_ref(), &cluster, uid)? {
             let blocking = blocks(&dependent);
             if !meta::is_deleting(&dependent.value) {
-                let how = if blocking { Propagation::Foreground } else { Propagation::Background };
+                let how = if blocking {
+                    Propagation::Foreground
+                } else {
+                    Propagation::Background
+                };
                 remove(&client, &dependent, how).await?;
             }
         }
@@ -297,14 +363,29 @@ async fn owner_waits(registry: &Registry, key: &Key) -> Result<Next, Status> {
             return Ok(Next::After(Duration::from_secs(30)));
         }
     }
-    let finalizer = if orphan { ORPHAN_DEPENDENTS } else { FOREGROUND_DELETION };
-    let kept: Vec<&str> = meta::finalizers(&owner).filter(|f| *f != finalizer).collect();
+    let finalizer = if orphan {
+        ORPHAN_DEPENDENTS
+    } else {
+        FOREGROUND_DELETION
+    };
+    let kept: Vec<&str> = meta::finalizers(&owner)
+        .filter(|f| *f != finalizer)
+        .collect();
     let patch = serde_json::json!({ "metadata": {
         "uid": uid,
         "resourceVersion": meta::resource_version(&owner),
         "finalizers": kept,
     }});
-    match client.patch(&resource, parts.namespace(), parts.name, crate::PatchType::Merge, patch).await {
+    match client
+        .patch(
+            &resource,
+            parts.namespace(),
+            parts.name,
+            crate::PatchType::Merge,
+            patch,
+        )
+        .await
+    {
         Ok(_) => Ok(Next::Done),
         Err(status) if status.is_not_found() => Ok(Next::Done),
         Err(status) => Err(status),

@@ -53,7 +53,11 @@ impl Controller for Namespaces {
 
     fn pending(&self, registry: &Registry, enqueue: &mut dyn FnMut(String)) -> Result<(), Status> {
         let snapshot = registry.store().snapshot(At::Latest).map_err(read_error)?;
-        for key in snapshot.index(INDEX_DELETING, &indexes::value(&["", "namespaces", ""]), None) {
+        for key in snapshot.index(
+            INDEX_DELETING,
+            &indexes::value(&["", "namespaces", ""]),
+            None,
+        ) {
             let key = key.map_err(read_error)?;
             if let Some(parts) = ObjectKey::parse(&key) {
                 enqueue(join(&[parts.cluster, parts.name]));
@@ -63,7 +67,9 @@ impl Controller for Namespaces {
     }
 
     async fn reconcile(&self, registry: &Registry, key: &str) -> Result<Next, Status> {
-        let Some((cluster, name)) = key.split_once('\0') else { return Ok(Next::Done) };
+        let Some((cluster, name)) = key.split_once('\0') else {
+            return Ok(Next::Done);
+        };
         let cluster = ClusterName::new(cluster);
         let snapshot = registry.store().snapshot(At::Latest).map_err(read_error)?;
         let Some(version) = id().read(snapshot.as_ref(), cluster.as_str(), None, name)? else {
@@ -81,12 +87,19 @@ impl Controller for Namespaces {
             }
         }
         let client = registry.as_system(cluster);
-        let Some(mut namespace) = client.find(&resource(), None, name).await? else { return Ok(Next::Done) };
+        let Some(mut namespace) = client.find(&resource(), None, name).await? else {
+            return Ok(Next::Done);
+        };
         if remaining.is_empty() {
-            if let Some(finalizers) = namespace.pointer_mut("/spec/finalizers").and_then(Value::as_array_mut) {
+            if let Some(finalizers) = namespace
+                .pointer_mut("/spec/finalizers")
+                .and_then(Value::as_array_mut)
+            {
                 finalizers.retain(|f| f != KUBERNETES);
             }
-            client.update(&resource().sub("finalize"), namespace).await?;
+            client
+                .update(&resource().sub("finalize"), namespace)
+                .await?;
             return Ok(Next::Done);
         }
         set_conditions(&mut namespace, &remaining, &registry.now().rfc3339());
@@ -106,14 +119,22 @@ fn families(registry: &Registry, cluster: &ClusterName) -> Result<Vec<ResourceId
     let mut found = Vec::new();
     for item in snapshot.index_values(FAMILIES, &from) {
         let (value, _) = item.map_err(read_error)?;
-        let Some(rest) = value.strip_prefix(from.as_slice()) else { break };
+        let Some(rest) = value.strip_prefix(from.as_slice()) else {
+            break;
+        };
         let text = String::from_utf8_lossy(rest);
         let mut parts = text.split('\0');
-        let (Some(group), Some(resource), Some(identity)) = (parts.next(), parts.next(), parts.next()) else {
+        let (Some(group), Some(resource), Some(identity)) =
+            (parts.next(), parts.next(), parts.next())
+        else {
             continue;
         };
         if group != INTERNAL_GROUP {
-            found.push(ResourceId { group: group.into(), resource: resource.into(), identity: identity.into() });
+            found.push(ResourceId {
+                group: group.into(),
+                resource: resource.into(),
+                identity: identity.into(),
+            });
         }
     }
     Ok(found)
@@ -128,8 +149,14 @@ fn set_conditions(namespace: &mut Value, remaining: &[(ResourceId, Remaining)], 
     for (_, left) in remaining {
         total.add(left);
     }
-    let finalizers = total.finalizers.iter().map(|(name, n)| format!("{name} in {n} resource instances"));
-    let content = format!("Some resources are remaining: {}", names.collect::<Vec<_>>().join(", "));
+    let finalizers = total
+        .finalizers
+        .iter()
+        .map(|(name, n)| format!("{name} in {n} resource instances"));
+    let content = format!(
+        "Some resources are remaining: {}",
+        names.collect::<Vec<_>>().join(", ")
+    );
     let held = finalizers.collect::<Vec<_>>().join(", ");
     let mut wanted = vec![("NamespaceContentRemaining", "SomeResourcesRemain", content)];
     if !held.is_empty() {
@@ -143,10 +170,15 @@ fn set_conditions(namespace: &mut Value, remaining: &[(ResourceId, Remaining)], 
     if !status["conditions"].is_array() {
         status["conditions"] = json!([]);
     }
-    let Some(conditions) = status["conditions"].as_array_mut() else { return };
+    let Some(conditions) = status["conditions"].as_array_mut() else {
+        return;
+    };
     for (ty, reason, message) in wanted {
         // The time of a condition is when it became true, not when its message last changed.
-        let since = conditions.iter().find(|c| c["type"] == ty).map(|c| c["lastTransitionTime"].clone());
+        let since = conditions
+            .iter()
+            .find(|c| c["type"] == ty)
+            .map(|c| c["lastTransitionTime"].clone());
         conditions.retain(|c| c["type"] != ty);
         conditions.push(json!({
             "type": ty, "status": "True", "reason": reason, "message": message,
