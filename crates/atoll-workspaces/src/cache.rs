@@ -39,7 +39,11 @@ impl<V: Weigh + Clone> EventedCache<V> {
     pub(crate) fn new(budget: u64) -> Self {
         let typical = (budget / 512).max(64);
         EventedCache {
-            cache: Cache::with_weighter(usize::try_from(typical).unwrap_or(usize::MAX), budget, Bytes),
+            cache: Cache::with_weighter(
+                usize::try_from(typical).unwrap_or(usize::MAX),
+                budget,
+                Bytes,
+            ),
             epochs: (0..EPOCHS).map(|_| AtomicU32::new(0)).collect(),
             hasher: RandomState::new(),
         }
@@ -63,7 +67,11 @@ impl<V: Weigh + Clone> EventedCache<V> {
     }
 
     /// What `load` finds now, kept in place of what was cached.
-    pub(crate) fn load<E>(&self, key: &str, load: impl FnOnce() -> Result<Option<V>, E>) -> Result<Option<V>, E> {
+    pub(crate) fn load<E>(
+        &self,
+        key: &str,
+        load: impl FnOnce() -> Result<Option<V>, E>,
+    ) -> Result<Option<V>, E> {
         let epoch = self.epoch(key);
         let before = epoch.load(Ordering::Acquire);
         let value = load()?;
@@ -113,7 +121,13 @@ mod tests {
     #[test]
     fn a_load_that_an_event_overtook_is_not_kept() {
         let cache = EventedCache::new(1 << 16);
-        assert_eq!(cache.get_or_load("a", || { cache.evict("a"); found(1) }), Ok(Some(1)));
+        assert_eq!(
+            cache.get_or_load("a", || {
+                cache.evict("a");
+                found(1)
+            }),
+            Ok(Some(1))
+        );
         assert_eq!(cache.get("a"), None);
         assert_eq!(cache.get_or_load("a", || found(2)), Ok(Some(2)));
         assert_eq!(cache.get_or_load("a", || found(3)), Ok(Some(2)));

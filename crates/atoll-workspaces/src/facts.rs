@@ -1,7 +1,5 @@
 //! What every request needs to know about its logical cluster, read once out of its LogicalCluster.
 
-use std::collections::BTreeMap;
-
 use atoll_kube::{RowRef, UserInfo};
 use atoll_registry::{ClusterKind, ClusterName};
 use atoll_store::Revision;
@@ -63,7 +61,10 @@ pub struct TypeRef {
 impl TypeRef {
     /// A reference by parts.
     pub fn new(path: &str, name: &str) -> Self {
-        TypeRef { path: path.to_owned(), name: name.to_owned() }
+        TypeRef {
+            path: path.to_owned(),
+            name: name.to_owned(),
+        }
     }
 
     /// From `<path>:<name>`.
@@ -116,7 +117,12 @@ pub struct ClusterFacts {
 impl ClusterFacts {
     /// Out of a LogicalCluster.
     pub fn of(name: &str, object: &Value, revision: Revision) -> Self {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).filter(|s| !s.is_empty());
+        let text = |pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .filter(|s| !s.is_empty())
+        };
         let annotation = |key: &str| {
             let annotations = object.pointer("/metadata/annotations")?;
             annotations.get(key)?.as_str()
@@ -128,14 +134,21 @@ impl ClusterFacts {
             Some("inventory") => ClusterKind::Inventory,
             _ => ClusterKind::Universal,
         };
-        let owner = match (text("/spec/owner/cluster"), text("/spec/owner/name"), text("/spec/owner/resource")) {
-            (Some(cluster), Some(name), Some("workspaces")) => {
-                Some(Owner { cluster: ClusterName::new(cluster), name: name.to_owned() })
-            }
+        let owner = match (
+            text("/spec/owner/cluster"),
+            text("/spec/owner/name"),
+            text("/spec/owner/resource"),
+        ) {
+            (Some(cluster), Some(name), Some("workspaces")) => Some(Owner {
+                cluster: ClusterName::new(cluster),
+                name: name.to_owned(),
+            }),
             _ => None,
         };
-        let creator: Option<UserInfo> = annotation(ANNOTATION_OWNER).and_then(|json| serde_json::from_str(json).ok());
-        let required = annotation(ANNOTATION_REQUIRED_GROUPS).filter(|text| !text.trim().is_empty());
+        let creator: Option<UserInfo> =
+            annotation(ANNOTATION_OWNER).and_then(|json| serde_json::from_str(json).ok());
+        let required =
+            annotation(ANNOTATION_REQUIRED_GROUPS).filter(|text| !text.trim().is_empty());
         ClusterFacts {
             kind,
             phase: Phase::parse(text("/status/phase").unwrap_or("")),
@@ -152,13 +165,20 @@ impl ClusterFacts {
 
     /// Out of a stored row.
     pub(crate) fn of_row(name: &str, row: &[u8], revision: Revision) -> Option<Self> {
-        Some(Self::of(name, &RowRef::parse(row).ok()?.value("", "", 0, None), revision))
+        Some(Self::of(
+            name,
+            &RowRef::parse(row).ok()?.value("", "", 0, None),
+            revision,
+        ))
     }
 
     /// Whether a member of these groups satisfies the required groups.
     pub fn has_required_groups(&self, groups: &[String]) -> bool {
         self.required_groups.is_empty()
-            || self.required_groups.iter().any(|all| all.iter().all(|needed| groups.contains(needed)))
+            || self
+                .required_groups
+                .iter()
+                .any(|all| all.iter().all(|needed| groups.contains(needed)))
     }
 }
 
@@ -167,7 +187,10 @@ impl Weigh for std::sync::Arc<ClusterFacts> {
         size_of::<ClusterFacts>()
             + self.path.len() * 2
             + self.creator.as_ref().map_or(0, String::len)
-            + self.required_groups_text.as_ref().map_or(0, |text| text.len() * 4)
+            + self
+                .required_groups_text
+                .as_ref()
+                .map_or(0, |text| text.len() * 4)
             + 64
     }
 }
@@ -175,13 +198,10 @@ impl Weigh for std::sync::Arc<ClusterFacts> {
 /// `a,b;c` as alternatives of sets.
 fn required_groups(text: &str) -> Vec<Vec<String>> {
     let group = |s: &str| Some(s.trim().to_owned()).filter(|s| !s.is_empty());
-    text.split(';').map(|set| set.split(',').filter_map(group).collect::<Vec<_>>()).filter(|set| !set.is_empty()).collect()
-}
-
-/// The annotations of an object, as a map.
-pub(crate) fn annotations(object: &Value) -> BTreeMap<&str, &str> {
-    let map = object.pointer("/metadata/annotations").and_then(Value::as_object);
-    map.into_iter().flatten().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect()
+    text.split(';')
+        .map(|set| set.split(',').filter_map(group).collect::<Vec<_>>())
+        .filter(|set| !set.is_empty())
+        .collect()
 }
 
 #[cfg(test)]
@@ -199,9 +219,17 @@ mod tests {
         let facts = ClusterFacts::of("x", &object, Revision(7));
         assert_eq!(facts.kind, ClusterKind::Payload);
         assert_eq!(facts.of_type, Some(TypeRef::new("root:org", "mine")));
-        assert_eq!(facts.owner.as_ref().map(|owner| owner.name.as_str()), Some("a"));
+        assert_eq!(
+            facts.owner.as_ref().map(|owner| owner.name.as_str()),
+            Some("a")
+        );
         assert_eq!(facts.creator.as_deref(), Some("u"));
-        for (groups, expected) in [(&["a"][..], false), (&["a", "b"], true), (&["c"], true), (&[], false)] {
+        for (groups, expected) in [
+            (&["a"][..], false),
+            (&["a", "b"], true),
+            (&["c"], true),
+            (&[], false),
+        ] {
             let groups: Vec<String> = groups.iter().map(|s| (*s).to_owned()).collect();
             assert_eq!(facts.has_required_groups(&groups), expected, "{groups:?}");
         }
@@ -210,8 +238,14 @@ mod tests {
     #[test]
     fn an_empty_logical_cluster_is_not_made_yet() {
         let facts = ClusterFacts::of("x", &json!({}), Revision(0));
-        assert_eq!((facts.kind, facts.phase, facts.path.as_str()), (ClusterKind::Universal, Phase::Scheduling, "x"));
+        assert_eq!(
+            (facts.kind, facts.phase, facts.path.as_str()),
+            (ClusterKind::Universal, Phase::Scheduling, "x")
+        );
         assert!(facts.has_required_groups(&[]));
-        assert_eq!(ClusterFacts::of("root", &json!({}), Revision(0)).kind, ClusterKind::Root);
+        assert_eq!(
+            ClusterFacts::of("root", &json!({}), Revision(0)).kind,
+            ClusterKind::Root
+        );
     }
 }

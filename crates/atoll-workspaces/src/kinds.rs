@@ -38,6 +38,9 @@ pub const FINALIZER_LOGICAL_CLUSTER: &str = "core.kcp.io/logicalcluster-deletion
 /// The binding that makes a workspace's creator its administrator.
 pub const WORKSPACE_ADMIN: &str = "workspace-admin";
 
+/// Who managedFields name for what the system writes.
+pub(crate) const MANAGER: &str = "atoll";
+
 /// The only shard there is.
 pub const SHARD: &str = "root";
 
@@ -76,7 +79,12 @@ pub fn rbac(resource: &str) -> ResourceId {
 }
 
 /// The plurals of RBAC's four kinds.
-pub const RBAC_RESOURCES: [&str; 4] = ["clusterroles", "clusterrolebindings", "roles", "rolebindings"];
+pub const RBAC_RESOURCES: [&str; 4] = [
+    "clusterroles",
+    "clusterrolebindings",
+    "roles",
+    "rolebindings",
+];
 
 /// Group and plural of an identity.
 pub fn group_resource(id: &ResourceId) -> GroupResource {

@@ -37,7 +37,8 @@ pub fn home_path(user: &str) -> String {
 
 /// The user whose home a path names, for `user:<name>` and nothing longer.
 pub fn home_user(path: &str) -> Option<&str> {
-    path.strip_prefix(HOME_PREFIX).filter(|user| !user.is_empty())
+    path.strip_prefix(HOME_PREFIX)
+        .filter(|user| !user.is_empty())
 }
 
 /// The short hash by which annotations name a shard.
@@ -61,7 +62,9 @@ fn is_path_segment(segment: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = segment.as_bytes();
     match (bytes.first(), bytes.last()) {
-        (Some(&first), Some(&last)) => plain(first) && plain(last) && bytes.iter().all(|&byte| plain(byte) || byte == b'-'),
+        (Some(&first), Some(&last)) => {
+            plain(first) && plain(last) && bytes.iter().all(|&byte| plain(byte) || byte == b'-')
+        }
         _ => false,
     }
 }
@@ -82,7 +85,11 @@ fn base36(bytes: &[u8]) -> String {
         reversed.push(DIGITS[remainder as usize]);
     }
     reversed.extend(std::iter::repeat_n(b'0', zeros));
-    reversed.iter().rev().map(|&digit| char::from(digit)).collect()
+    reversed
+        .iter()
+        .rev()
+        .map(|&digit| char::from(digit))
+        .collect()
 }
 
 #[cfg(test)]
@@ -91,7 +98,11 @@ mod tests {
 
     #[test]
     fn home_names_are_those_of_kcp() {
-        for (user, name) in [("alice", "v1u4alow0iv9"), ("bob", "2okdry95y5lkv"), ("user172", "0f9mt7goyif7")] {
+        for (user, name) in [
+            ("alice", "v1u4alow0iv9"),
+            ("bob", "2okdry95y5lkv"),
+            ("user172", "0f9mt7goyif7"),
+        ] {
             assert_eq!(home_cluster_name(user), name, "{user}");
         }
     }
@@ -108,26 +119,46 @@ mod tests {
 
     #[test]
     fn base36_counts_leading_zero_bytes() {
-        for (bytes, digits) in
-            [(&[0u8, 0, 35][..], "00z"), (&[1, 0], "74"), (&[], ""), (&[0], "0"), (&[36], "10"), (&[255, 255], "1ekf")]
-        {
+        for (bytes, digits) in [
+            (&[0u8, 0, 35][..], "00z"),
+            (&[1, 0], "74"),
+            (&[], ""),
+            (&[0], "0"),
+            (&[36], "10"),
+            (&[255, 255], "1ekf"),
+        ] {
             assert_eq!(base36(bytes), digits, "{bytes:?}");
         }
     }
 
     #[test]
     fn paths_are_labels_joined_by_colons() {
-        for good in ["root", "root:a:b-c", "system:admin", "v1u4alow0iv9", "user:alice", "0a:1"] {
+        for good in [
+            "root",
+            "root:a:b-c",
+            "system:admin",
+            "v1u4alow0iv9",
+            "user:alice",
+            "0a:1",
+        ] {
             assert!(is_cluster_path(good), "{good}");
         }
-        for bad in ["", ":", "root:", ":root", "root::a", "Root", "root:a_b", "root:-a", "root:a-", "root/a", "*", "root:ä"] {
+        for bad in [
+            "", ":", "root:", ":root", "root::a", "Root", "root:a_b", "root:-a", "root:a-",
+            "root/a", "*", "root:ä",
+        ] {
             assert!(!is_cluster_path(bad), "{bad}");
         }
     }
 
     #[test]
     fn only_whole_user_paths_are_homes() {
-        for (path, user) in [("user:alice", Some("alice")), ("user:", None), ("users:a", None), ("root:user", None)] {
+        for (path, user) in [
+            ("user:alice", Some("alice")),
+            ("user:", None),
+            ("users:a", None),
+            ("root:user", None),
+        ] {
             assert_eq!(home_user(path), user, "{path}");
         }
     }

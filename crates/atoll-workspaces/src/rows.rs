@@ -24,12 +24,20 @@ pub(crate) fn find(
     let key = resource.key(cluster, namespace, name);
     match snapshot.get(&key).map_err(unreadable)? {
         None => Ok(None),
-        Some(version) => Ok(Some(Stored { value: parse(&key, &version)?, key, version })),
+        Some(version) => Ok(Some(Stored {
+            value: parse(&key, &version)?,
+            key,
+            version,
+        })),
     }
 }
 
 /// Every object of a resource in a cluster, across its namespaces.
-pub(crate) fn all(snapshot: &dyn Snapshot, resource: &ResourceId, cluster: &str) -> Result<Vec<Value>, Status> {
+pub(crate) fn all(
+    snapshot: &dyn Snapshot,
+    resource: &ResourceId,
+    cluster: &str,
+) -> Result<Vec<Value>, Status> {
     let prefix = resource.prefix(&Clusters::One(ClusterName::new(cluster)), None, None);
     let mut objects = Vec::new();
     for item in snapshot.range(&prefix, None) {

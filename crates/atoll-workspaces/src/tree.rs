@@ -41,7 +41,11 @@ impl Weigh for ClusterName {
 impl Tree {
     /// A tree over this store, nothing cached.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Tree { store, edges: EventedCache::new(CACHE_BYTES), facts: EventedCache::new(CACHE_BYTES) }
+        Tree {
+            store,
+            edges: EventedCache::new(CACHE_BYTES),
+            facts: EventedCache::new(CACHE_BYTES),
+        }
     }
 
     /// The facts about a logical cluster; `None` when there is no such LogicalCluster.
@@ -50,7 +54,9 @@ impl Tree {
             let snapshot = self.snapshot()?;
             let key = kinds::logical_clusters().key(cluster, None, LOGICAL_CLUSTER);
             let version = snapshot.get(&key).map_err(rows::unreadable)?;
-            Ok(version.and_then(|v| ClusterFacts::of_row(cluster, &v.row, v.modified)).map(Arc::new))
+            Ok(version
+                .and_then(|v| ClusterFacts::of_row(cluster, &v.row, v.modified))
+                .map(Arc::new))
         })
     }
 
@@ -68,9 +74,19 @@ impl Tree {
     fn child(&self, parent: &ClusterName, name: &str) -> Result<Option<ClusterName>, Status> {
         self.edges.get_or_load(&edge(parent.as_str(), name), || {
             let snapshot = self.snapshot()?;
-            let workspace = rows::find(&*snapshot, &kinds::workspaces(), parent.as_str(), None, name)?;
-            let cluster = workspace.as_ref().and_then(|w| w.value.pointer("/spec/cluster").and_then(Value::as_str));
-            Ok(cluster.filter(|cluster| !cluster.is_empty()).map(ClusterName::new))
+            let workspace = rows::find(
+                &*snapshot,
+                &kinds::workspaces(),
+                parent.as_str(),
+                None,
+                name,
+            )?;
+            let cluster = workspace
+                .as_ref()
+                .and_then(|w| w.value.pointer("/spec/cluster").and_then(Value::as_str));
+            Ok(cluster
+                .filter(|cluster| !cluster.is_empty())
+                .map(ClusterName::new))
         })
     }
 
@@ -94,14 +110,20 @@ impl Tree {
 impl ClusterResolver for Tree {
     fn resolve(&self, path: &str) -> Result<ClusterName, Status> {
         if !names::is_cluster_path(path) {
-            return Err(Status::bad_request(format!("invalid cluster: {path:?} does not match the regex")));
+            return Err(Status::bad_request(format!(
+                "invalid cluster: {path:?} does not match the regex"
+            )));
         }
         if SYSTEM_CLUSTERS.contains(&path) {
             return Ok(ClusterName::new(path));
         }
         let (mut cluster, rest) = first_step(path);
         if cluster.as_str() != ROOT && self.facts(cluster.as_str())?.is_none() {
-            return Err(if rest.is_empty() && names::home_user(path).is_none() { no_cluster() } else { no_path(path) });
+            return Err(if rest.is_empty() && names::home_user(path).is_none() {
+                no_cluster()
+            } else {
+                no_path(path)
+            });
         }
         for name in rest.split(':').filter(|name| !name.is_empty()) {
             cluster = self.child(&cluster, name)?.ok_or_else(|| no_path(path))?;
@@ -117,7 +139,9 @@ impl ClusterResolver for Tree {
         if name.starts_with("system:") {
             return Ok(ClusterKind::System);
         }
-        self.facts(name)?.map(|facts| facts.kind).ok_or_else(no_cluster)
+        self.facts(name)?
+            .map(|facts| facts.kind)
+            .ok_or_else(no_cluster)
     }
 
     fn guard(&self, cluster: &ClusterName, snapshot: &dyn Snapshot) -> Result<Vec<Check>, Status> {

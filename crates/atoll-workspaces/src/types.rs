@@ -46,9 +46,17 @@ pub struct TypeSpec {
 impl TypeSpec {
     /// Out of a WorkspaceType that lives at `path`. References without a path are to the same logical cluster.
     pub fn of(path: &str, object: &Value) -> Self {
-        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("");
+        let name = object
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or("");
         let reference = |value: &Value| {
-            let text = |field: &str| value.get(field).and_then(Value::as_str).filter(|s| !s.is_empty());
+            let text = |field: &str| {
+                value
+                    .get(field)
+                    .and_then(Value::as_str)
+                    .filter(|s| !s.is_empty())
+            };
             text("name").map(|name| TypeRef::new(text("path").unwrap_or(path), name))
         };
         let list = |pointer: &str| -> Vec<TypeRef> {
@@ -56,7 +64,9 @@ impl TypeSpec {
             items.into_iter().flatten().filter_map(reference).collect()
         };
         let limit = |field: &str| {
-            let none = object.pointer(&format!("/spec/{field}/none")).and_then(Value::as_bool);
+            let none = object
+                .pointer(&format!("/spec/{field}/none"))
+                .and_then(Value::as_bool);
             let types = list(&format!("/spec/{field}/types"));
             match none {
                 Some(true) => Limit::None,
@@ -64,11 +74,15 @@ impl TypeSpec {
                 _ => Limit::Only(types),
             }
         };
-        let labels = object.pointer("/spec/additionalWorkspaceLabels").and_then(Value::as_object);
+        let labels = object
+            .pointer("/spec/additionalWorkspaceLabels")
+            .and_then(Value::as_object);
         TypeSpec {
             reference: TypeRef::new(path, name),
             extends: list("/spec/extend/with"),
-            default_child: object.pointer("/spec/defaultChildWorkspaceType").and_then(reference),
+            default_child: object
+                .pointer("/spec/defaultChildWorkspaceType")
+                .and_then(reference),
             children: limit("limitAllowedChildren"),
             parents: limit("limitAllowedParents"),
             labels: labels
@@ -92,11 +106,16 @@ impl Family {
 
     /// Whether the type is, or extends, one of root's types by this name.
     pub fn is_root_type(&self, name: &str) -> bool {
-        self.0.iter().any(|spec| spec.reference.path == ROOT && spec.reference.name == name)
+        self.0
+            .iter()
+            .any(|spec| spec.reference.path == ROOT && spec.reference.name == name)
     }
 
     fn names(&self) -> Vec<String> {
-        self.0.iter().map(|spec| spec.reference.to_string()).collect()
+        self.0
+            .iter()
+            .map(|spec| spec.reference.to_string())
+            .collect()
     }
 
     fn matches(&self, types: &[TypeRef]) -> bool {
@@ -106,10 +125,17 @@ impl Family {
 
 /// Why a workspace of type `child` may not be made in one of type `parent`; `None` when it may.
 pub fn refuse_nesting(parent: &Family, child: &Family) -> Option<String> {
-    let (Some(parent_name), Some(child_name)) = (parent.reference(), child.reference()) else { return None };
+    let (Some(parent_name), Some(child_name)) = (parent.reference(), child.reference()) else {
+        return None;
+    };
     for spec in &parent.0 {
         match &spec.children {
-            Limit::None => return Some(format!("workspace type {} does not allow children", spec.reference)),
+            Limit::None => {
+                return Some(format!(
+                    "workspace type {} does not allow children",
+                    spec.reference
+                ));
+            }
             Limit::Only(types) if !child.matches(types) => {
                 return Some(format!(
                     "workspace type {} only allows {} children, but child type {child_name} only implements {}",
@@ -123,7 +149,12 @@ pub fn refuse_nesting(parent: &Family, child: &Family) -> Option<String> {
     }
     for spec in &child.0 {
         match &spec.parents {
-            Limit::None => return Some(format!("workspace type {} does not allow parents", spec.reference)),
+            Limit::None => {
+                return Some(format!(
+                    "workspace type {} does not allow parents",
+                    spec.reference
+                ));
+            }
             Limit::Only(types) if !parent.matches(types) => {
                 return Some(format!(
                     "workspace type {} only allows {} parent workspaces, but parent type {parent_name} only implements {}",
@@ -158,8 +189,13 @@ impl TypeLookup<'_> {
             Err(status) if matches!(status.code, 403 | 404) => return Ok(None),
             Err(status) => return Err(status),
         };
-        let found =
-            rows::find(self.snapshot, &kinds::workspace_types(), cluster.as_str(), None, &reference.name)?;
+        let found = rows::find(
+            self.snapshot,
+            &kinds::workspace_types(),
+            cluster.as_str(),
+            None,
+            &reference.name,
+        )?;
         Ok(found.map(|stored| TypeSpec::of(&reference.path, &stored.value)))
     }
 
@@ -172,7 +208,10 @@ impl TypeLookup<'_> {
                 continue;
             }
             let Some(spec) = self.find(&next)? else {
-                return Ok(Err(format!("workspacetypes.tenancy.kcp.io {:?} not found", next.name)));
+                return Ok(Err(format!(
+                    "workspacetypes.tenancy.kcp.io {:?} not found",
+                    next.name
+                )));
             };
             waiting.extend(spec.extends.iter().rev().cloned());
             family.push(spec);
@@ -208,13 +247,22 @@ mod tests {
 
     #[test]
     fn a_type_is_read_with_its_own_path_as_default() {
-        let read = spec("x", json!({
+        let read = spec(
+            "x",
+            json!({
             "extend": {"with": [{"name": "universal", "path": "root:a"}, {"name": "y"}]},
             "defaultChildWorkspaceType": {"name": "team"},
             "limitAllowedChildren": {"types": [{"name": "any"}]},
             "limitAllowedParents": {"none": true},
-            "additionalWorkspaceLabels": {"a": "b"}}));
-        assert_eq!(read.extends, [TypeRef::new("root:a", "universal"), TypeRef::new("root", "y")]);
+            "additionalWorkspaceLabels": {"a": "b"}}),
+        );
+        assert_eq!(
+            read.extends,
+            [
+                TypeRef::new("root:a", "universal"),
+                TypeRef::new("root", "y")
+            ]
+        );
         assert_eq!(read.default_child, Some(TypeRef::new("root", "team")));
         assert_eq!((&read.children, &read.parents), (&Limit::Any, &Limit::None));
         assert_eq!(read.labels["a"], "b");
@@ -227,19 +275,52 @@ mod tests {
         let plain = || spec("plain", json!({}));
         let rows: Vec<(Family, Family, Option<&str>)> = vec![
             (family(vec![plain()]), family(vec![plain()]), None),
-            (family(vec![spec("p", json!({"limitAllowedChildren": {"none": true}}))]), family(vec![plain()]),
-                Some("workspace type root:p does not allow children")),
-            (family(vec![plain()]), family(vec![spec("c", json!({"limitAllowedParents": {"none": true}}))]),
-                Some("workspace type root:c does not allow parents")),
-            (family(vec![spec("p", json!({"limitAllowedChildren": only(&["c"])}))]), family(vec![plain()]),
-                Some("workspace type root:p only allows [root:c] children, but child type root:plain only implements [root:plain]")),
+            (
+                family(vec![spec(
+                    "p",
+                    json!({"limitAllowedChildren": {"none": true}}),
+                )]),
+                family(vec![plain()]),
+                Some("workspace type root:p does not allow children"),
+            ),
+            (
+                family(vec![plain()]),
+                family(vec![spec(
+                    "c",
+                    json!({"limitAllowedParents": {"none": true}}),
+                )]),
+                Some("workspace type root:c does not allow parents"),
+            ),
+            (
+                family(vec![spec(
+                    "p",
+                    json!({"limitAllowedChildren": only(&["c"])}),
+                )]),
+                family(vec![plain()]),
+                Some(
+                    "workspace type root:p only allows [root:c] children, but child type root:plain only implements [root:plain]",
+                ),
+            ),
             // An extended type counts as the type itself.
-            (family(vec![spec("p", json!({"limitAllowedChildren": only(&["c"])}))]),
-                family(vec![plain(), spec("c", json!({}))]), None),
+            (
+                family(vec![spec(
+                    "p",
+                    json!({"limitAllowedChildren": only(&["c"])}),
+                )]),
+                family(vec![plain(), spec("c", json!({}))]),
+                None,
+            ),
             // So do its restrictions.
-            (family(vec![plain()]),
-                family(vec![plain(), spec("c", json!({"limitAllowedParents": only(&["q", "r"])}))]),
-                Some("workspace type root:c only allows [root:q root:r] parent workspaces, but parent type root:plain only implements [root:plain]")),
+            (
+                family(vec![plain()]),
+                family(vec![
+                    plain(),
+                    spec("c", json!({"limitAllowedParents": only(&["q", "r"])})),
+                ]),
+                Some(
+                    "workspace type root:c only allows [root:q root:r] parent workspaces, but parent type root:plain only implements [root:plain]",
+                ),
+            ),
         ];
         for (parent, child, expected) in rows {
             assert_eq!(refuse_nesting(&parent, &child).as_deref(), expected);

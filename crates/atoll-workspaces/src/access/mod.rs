@@ -9,7 +9,6 @@
 //! at all; what nobody but the system writes; and then the bootstrap policy or the cluster's own RBAC.
 
 mod payload;
-mod refusal;
 mod rules;
 mod subject;
 
@@ -29,7 +28,6 @@ use crate::rows;
 use crate::tree::Tree;
 
 pub use payload::Level;
-pub use refusal::refusal;
 pub use rules::GrantedRules;
 use subject::effective;
 
@@ -95,7 +93,10 @@ enum Depth {
 impl Access {
     /// An authorizer over this tree.
     pub fn new(tree: Arc<Tree>) -> Self {
-        Access { tree, compiled: EventedCache::new(CACHE_BYTES) }
+        Access {
+            tree,
+            compiled: EventedCache::new(CACHE_BYTES),
+        }
     }
 
     /// The answer with its reason.
@@ -110,7 +111,11 @@ impl Access {
     }
 
     /// What a user may do in a payload workspace, by the parent's word or as its creator.
-    pub fn payload_level(&self, user: &UserInfo, facts: &ClusterFacts) -> Result<Option<Level>, Status> {
+    pub fn payload_level(
+        &self,
+        user: &UserInfo,
+        facts: &ClusterFacts,
+    ) -> Result<Option<Level>, Status> {
         for level in Level::ALL {
             if self.has_level(user, facts, level)? {
                 return Ok(Some(level));
@@ -133,11 +138,16 @@ impl Access {
         }
         if let Some(path) = &asked.path
             && asked.verb == "get"
-            && OPEN_PATHS.iter().any(|open| path.strip_prefix(open).is_some_and(|r| r.is_empty() || r.starts_with('/')))
+            && OPEN_PATHS.iter().any(|open| {
+                path.strip_prefix(open)
+                    .is_some_and(|r| r.is_empty() || r.starts_with('/'))
+            })
         {
             return Verdict::Allowed(bootstrap_reason());
         }
-        let Clusters::One(cluster) = &asked.clusters else { return Verdict::no() };
+        let Clusters::One(cluster) = &asked.clusters else {
+            return Verdict::no();
+        };
         // Without a logical cluster there is nothing but metrics, which root's RBAC decides.
         let cluster = match (cluster.as_str(), asked.path.as_deref()) {
             ("", Some("/metrics")) => &ClusterName::new(ROOT),
@@ -170,7 +180,9 @@ impl Access {
         let user = &*asked.user;
         let exempt = user.is_in(GROUP_LOGICAL_CLUSTER_ADMIN) || subject::is_service_account(user);
         if !exempt && !facts.has_required_groups(&user.groups) {
-            return Ok(Verdict::Denied(Cow::Borrowed("user is not a member of the required groups")));
+            return Ok(Verdict::Denied(Cow::Borrowed(
+                "user is not a member of the required groups",
+            )));
         }
         if is_reserved_write(asked) && !user.is_in(GROUP_ADMIN) {
             return Ok(Verdict::no());
@@ -207,7 +219,10 @@ impl Access {
             if depth == Depth::Whole && !facts.phase.is_open() {
                 return Verdict::not_permitted();
             }
-            let entry = Ask { verb: "access", target: Target::Path("/") };
+            let entry = Ask {
+                verb: "access",
+                target: Target::Path("/"),
+            };
             if !enters && find(grants, user, "", &entry).is_none() {
                 return Verdict::not_permitted();
             }
@@ -216,7 +231,12 @@ impl Access {
         self.with_grants(cluster, judge)
     }
 
-    fn in_payload(&self, user: &UserInfo, facts: &ClusterFacts, ask: &Ask<'_>) -> Result<Verdict, Status> {
+    fn in_payload(
+        &self,
+        user: &UserInfo,
+        facts: &ClusterFacts,
+        ask: &Ask<'_>,
+    ) -> Result<Verdict, Status> {
         if !facts.phase.is_open() {
             return Ok(Verdict::not_permitted());
         }
@@ -229,11 +249,18 @@ impl Access {
         })
     }
 
-    fn has_level(&self, user: &UserInfo, facts: &ClusterFacts, level: Level) -> Result<bool, Status> {
+    fn has_level(
+        &self,
+        user: &UserInfo,
+        facts: &ClusterFacts,
+        level: Level,
+    ) -> Result<bool, Status> {
         if facts.creator.as_deref() == Some(user.username.as_str()) {
             return Ok(true);
         }
-        let Some(owner) = &facts.owner else { return Ok(user.is_in(GROUP_ADMIN)) };
+        let Some(owner) = &facts.owner else {
+            return Ok(user.is_in(GROUP_ADMIN));
+        };
         let ask = Ask {
             verb: level.verb(),
             target: Target::Resource {
@@ -243,13 +270,24 @@ impl Access {
                 name: &owner.name,
             },
         };
-        let judge = |grants: &Grants| find(grants, user, "", &ask).map_or_else(Verdict::no, Verdict::Allowed);
-        Ok(self.with_grants(owner.cluster.as_str(), judge)?.is_allowed())
+        let judge = |grants: &Grants| {
+            find(grants, user, "", &ask).map_or_else(Verdict::no, Verdict::Allowed)
+        };
+        Ok(self
+            .with_grants(owner.cluster.as_str(), judge)?
+            .is_allowed())
     }
 
     /// Judges by the cached RBAC of a cluster; when that does not say yes and is not the newest, by the newest.
-    fn with_grants(&self, cluster: &str, judge: impl Fn(&Grants) -> Verdict) -> Result<Verdict, Status> {
-        let Some(compiled) = self.compiled.get_or_load(cluster, || self.compile(cluster))? else {
+    fn with_grants(
+        &self,
+        cluster: &str,
+        judge: impl Fn(&Grants) -> Verdict,
+    ) -> Result<Verdict, Status> {
+        let Some(compiled) = self
+            .compiled
+            .get_or_load(cluster, || self.compile(cluster))?
+        else {
             return Ok(Verdict::no());
         };
         let verdict = judge(&compiled.grants);
@@ -273,7 +311,10 @@ impl Access {
             &read("clusterrolebindings")?,
             &read("rolebindings")?,
         );
-        Ok(Some(Arc::new(Compiled { grants, revision: snapshot.revision() })))
+        Ok(Some(Arc::new(Compiled {
+            grants,
+            revision: snapshot.revision(),
+        })))
     }
 }
 
@@ -289,7 +330,10 @@ impl Authorizer for Access {
 
 /// The grant, local or of the bootstrap policy, that allows what is asked.
 fn find(grants: &Grants, user: &UserInfo, namespace: &str, ask: &Ask<'_>) -> Option<Arc<str>> {
-    let found = bootstrap().grants.find(user, namespace, ask).or_else(|| grants.find(user, namespace, ask))?;
+    let found = bootstrap()
+        .grants
+        .find(user, namespace, ask)
+        .or_else(|| grants.find(user, namespace, ask))?;
     Some(found.source.clone())
 }
 
@@ -310,15 +354,20 @@ fn ask_of(asked: &Attributes) -> Ask<'_> {
             name: asked.name.as_deref().unwrap_or(""),
         },
     };
-    Ask { verb: &asked.verb, target }
+    Ask {
+        verb: &asked.verb,
+        target,
+    }
 }
 
 fn masters() -> Arc<str> {
-    static REASON: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "member of system:masters".into());
+    static REASON: std::sync::LazyLock<Arc<str>> =
+        std::sync::LazyLock::new(|| "member of system:masters".into());
     REASON.clone()
 }
 
 fn bootstrap_reason() -> Arc<str> {
-    static REASON: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "path is open to everybody".into());
+    static REASON: std::sync::LazyLock<Arc<str>> =
+        std::sync::LazyLock::new(|| "path is open to everybody".into());
     REASON.clone()
 }

@@ -35,7 +35,9 @@ impl Level {
         let reads = matches!(ask.verb, "get" | "list" | "watch");
         match ask.target {
             Target::Path(_) => self == Level::Admin || ask.verb == "get" || ask.verb == "access",
-            Target::Resource { group, resource, .. } => match self {
+            Target::Resource {
+                group, resource, ..
+            } => match self {
                 Level::Admin => true,
                 _ if is_self_review(group, resource) => ask.verb == "create",
                 Level::Edit if reads => true,
@@ -47,16 +49,28 @@ impl Level {
 }
 
 fn writes(verb: &str) -> bool {
-    matches!(verb, "create" | "update" | "patch" | "delete" | "deletecollection")
+    matches!(
+        verb,
+        "create" | "update" | "patch" | "delete" | "deletecollection"
+    )
 }
 
 fn is_self_review(group: &str, resource: &str) -> bool {
-    matches!(group, "authorization.k8s.io" | "authentication.k8s.io") && resource.starts_with("selfsubject")
+    matches!(group, "authorization.k8s.io" | "authentication.k8s.io")
+        && resource.starts_with("selfsubject")
 }
 
 fn gives_power(group: &str, resource: &str) -> bool {
-    matches!(group, RBAC | CORE | "admissionregistration.k8s.io" | "apiregistration.k8s.io" | "authorization.k8s.io")
-        || matches!((group, resource), ("authentication.k8s.io", _) | ("certificates.k8s.io", _))
+    matches!(
+        group,
+        RBAC | CORE
+            | "admissionregistration.k8s.io"
+            | "apiregistration.k8s.io"
+            | "authorization.k8s.io"
+    ) || matches!(
+        (group, resource),
+        ("authentication.k8s.io", _) | ("certificates.k8s.io", _)
+    )
 }
 
 #[cfg(test)]
@@ -65,18 +79,47 @@ mod tests {
 
     #[test]
     fn each_level_allows_what_its_name_says() {
-        let ask = |verb, group, resource| Ask { verb, target: Target::Resource { group, resource, subresource: "", name: "" } };
+        let ask = |verb, group, resource| Ask {
+            verb,
+            target: Target::Resource {
+                group,
+                resource,
+                subresource: "",
+                name: "",
+            },
+        };
         let rows = [
             (ask("get", "", "configmaps"), [true, true, true]),
             (ask("list", "", "secrets"), [true, true, false]),
             (ask("create", "apps", "deployments"), [true, true, false]),
-            (ask("create", "rbac.authorization.k8s.io", "clusterroles"), [true, false, false]),
-            (ask("get", "rbac.authorization.k8s.io", "clusterroles"), [true, true, true]),
-            (ask("delete", "core.kcp.io", "logicalclusters"), [true, false, false]),
+            (
+                ask("create", "rbac.authorization.k8s.io", "clusterroles"),
+                [true, false, false],
+            ),
+            (
+                ask("get", "rbac.authorization.k8s.io", "clusterroles"),
+                [true, true, true],
+            ),
+            (
+                ask("delete", "core.kcp.io", "logicalclusters"),
+                [true, false, false],
+            ),
             (ask("impersonate", "", "users"), [true, false, false]),
-            (ask("create", "authorization.k8s.io", "selfsubjectaccessreviews"), [true, true, true]),
-            (ask("create", "authorization.k8s.io", "subjectaccessreviews"), [true, false, false]),
-            (Ask { verb: "get", target: Target::Path("/api") }, [true, true, true]),
+            (
+                ask("create", "authorization.k8s.io", "selfsubjectaccessreviews"),
+                [true, true, true],
+            ),
+            (
+                ask("create", "authorization.k8s.io", "subjectaccessreviews"),
+                [true, false, false],
+            ),
+            (
+                Ask {
+                    verb: "get",
+                    target: Target::Path("/api"),
+                },
+                [true, true, true],
+            ),
         ];
         for (ask, expected) in rows {
             let got = Level::ALL.map(|level| level.allows(&ask));

@@ -67,7 +67,10 @@ fn collect(user: &UserInfo, cluster: &str, depth: usize, users: &mut Vec<UserInf
     } else {
         match scopes(user) {
             Some(scopes) if !scopes.contains(&cluster) => users.push(stranger(&scopes)),
-            _ => users.push(UserInfo { extra: Default::default(), ..user.clone() }),
+            _ => users.push(UserInfo {
+                extra: Default::default(),
+                ..user.clone()
+            }),
         }
     }
     if depth == 0 {
@@ -88,31 +91,59 @@ fn home(user: &UserInfo) -> Option<&str> {
 fn scopes(user: &UserInfo) -> Option<Vec<&str>> {
     let values = user.extra.get(EXTRA_SCOPES)?;
     let parse = |value: &'_ String| -> Vec<String> {
-        value.split(',').filter_map(|scope| scope.trim().strip_prefix("cluster:")).map(str::to_owned).collect()
+        value
+            .split(',')
+            .filter_map(|scope| scope.trim().strip_prefix("cluster:"))
+            .map(str::to_owned)
+            .collect()
     };
     let (first, rest) = values.split_first()?;
     let rest: Vec<Vec<String>> = rest.iter().map(parse).collect();
-    let allowed = first.split(',').filter_map(|scope| scope.trim().strip_prefix("cluster:"));
-    Some(allowed.filter(|cluster| rest.iter().all(|set| set.iter().any(|c| c == cluster))).collect())
+    let allowed = first
+        .split(',')
+        .filter_map(|scope| scope.trim().strip_prefix("cluster:"));
+    Some(
+        allowed
+            .filter(|cluster| rest.iter().all(|set| set.iter().any(|c| c == cluster)))
+            .collect(),
+    )
 }
 
 /// Somebody of whom only their logical clusters are known.
 fn stranger(clusters: &[&str]) -> UserInfo {
-    let groups = clusters.iter().map(|cluster| format!("system:cluster:{cluster}"));
-    UserInfo::new("system:anonymous", std::iter::once(GROUP_AUTHENTICATED.to_owned()).chain(groups))
+    let groups = clusters
+        .iter()
+        .map(|cluster| format!("system:cluster:{cluster}"));
+    UserInfo::new(
+        "system:anonymous",
+        std::iter::once(GROUP_AUTHENTICATED.to_owned()).chain(groups),
+    )
 }
 
 fn parse_warrant(text: &str) -> Option<UserInfo> {
     let value: Value = serde_json::from_str(text).ok()?;
     let strings = |value: &Value| -> Vec<String> {
-        value.as_array().into_iter().flatten().filter_map(|s| s.as_str().map(str::to_owned)).collect()
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|s| s.as_str().map(str::to_owned))
+            .collect()
     };
     let extra = value.get("extra").and_then(Value::as_object);
     Some(UserInfo {
         username: value.get("user")?.as_str()?.to_owned(),
-        uid: value.get("uid").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        uid: value
+            .get("uid")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
         groups: value.get("groups").map(strings).unwrap_or_default(),
-        extra: extra.into_iter().flatten().map(|(key, list)| (key.clone(), strings(list))).collect(),
+        extra: extra
+            .into_iter()
+            .flatten()
+            .map(|(key, list)| (key.clone(), strings(list)))
+            .collect(),
     })
 }
 
@@ -121,8 +152,16 @@ mod tests {
     use super::*;
 
     fn user(name: &str, extra: &[(&str, &[&str])]) -> UserInfo {
-        let extra = extra.iter().map(|(key, list)| ((*key).to_owned(), list.iter().map(|s| (*s).to_owned()).collect()));
-        UserInfo { extra: extra.collect(), ..UserInfo::new(name, ["g"]) }
+        let extra = extra.iter().map(|(key, list)| {
+            (
+                (*key).to_owned(),
+                list.iter().map(|s| (*s).to_owned()).collect(),
+            )
+        });
+        UserInfo {
+            extra: extra.collect(),
+            ..UserInfo::new(name, ["g"])
+        }
     }
 
     fn names(user: &UserInfo, cluster: &str) -> Vec<String> {
@@ -134,20 +173,48 @@ mod tests {
     fn scopes_accounts_and_warrants_decide_who_counts() {
         let account = "system:serviceaccount:ns:sa";
         let warrant = r#"{"user":"w","groups":["x"]}"#;
-        let nested = r#"{"user":"w","extra":{"authorization.kcp.io/warrant":["{\"user\":\"v\"}"]}}"#;
+        let nested =
+            r#"{"user":"w","extra":{"authorization.kcp.io/warrant":["{\"user\":\"v\"}"]}}"#;
         let rows: Vec<(UserInfo, Vec<&str>)> = vec![
             (user("u", &[]), vec!["u g"]),
-            (user("u", &[(EXTRA_SCOPES, &["cluster:here,cluster:there"])]), vec!["u g"]),
-            (user("u", &[(EXTRA_SCOPES, &["cluster:there"])]),
-                vec!["system:anonymous system:authenticated,system:cluster:there"]),
-            (user("u", &[(EXTRA_SCOPES, &["cluster:here,cluster:there", "cluster:there"])]),
-                vec!["system:anonymous system:authenticated,system:cluster:there"]),
-            (user("u", &[(EXTRA_SCOPES, &["cluster:here", "cluster:there"])]), vec!["system:anonymous system:authenticated"]),
-            (user(account, &[(EXTRA_CLUSTER, &["here"])]), vec!["system:serviceaccount:ns:sa g"]),
-            (user(account, &[(EXTRA_CLUSTER, &["there"])]),
-                vec!["system:anonymous system:authenticated,system:cluster:there"]),
-            (user("u", &[(EXTRA_WARRANT, &[warrant])]), vec!["u g", "w x"]),
-            (user("u", &[(EXTRA_WARRANT, &[nested, "not json"])]), vec!["u g", "w ", "v "]),
+            (
+                user("u", &[(EXTRA_SCOPES, &["cluster:here,cluster:there"])]),
+                vec!["u g"],
+            ),
+            (
+                user("u", &[(EXTRA_SCOPES, &["cluster:there"])]),
+                vec!["system:anonymous system:authenticated,system:cluster:there"],
+            ),
+            (
+                user(
+                    "u",
+                    &[(
+                        EXTRA_SCOPES,
+                        &["cluster:here,cluster:there", "cluster:there"],
+                    )],
+                ),
+                vec!["system:anonymous system:authenticated,system:cluster:there"],
+            ),
+            (
+                user("u", &[(EXTRA_SCOPES, &["cluster:here", "cluster:there"])]),
+                vec!["system:anonymous system:authenticated"],
+            ),
+            (
+                user(account, &[(EXTRA_CLUSTER, &["here"])]),
+                vec!["system:serviceaccount:ns:sa g"],
+            ),
+            (
+                user(account, &[(EXTRA_CLUSTER, &["there"])]),
+                vec!["system:anonymous system:authenticated,system:cluster:there"],
+            ),
+            (
+                user("u", &[(EXTRA_WARRANT, &[warrant])]),
+                vec!["u g", "w x"],
+            ),
+            (
+                user("u", &[(EXTRA_WARRANT, &[nested, "not json"])]),
+                vec!["u g", "w ", "v "],
+            ),
         ];
         for (user, expected) in rows {
             assert_eq!(names(&user, "here"), expected, "{user:?}");

@@ -31,7 +31,12 @@ static BOOTSTRAP: LazyLock<Bootstrap> = LazyLock::new(|| {
     let bindings = take("clusterRoleBindings");
     let roles = cluster_roles(&objects);
     let grants = compile(&roles, None, [], &bindings, []);
-    Bootstrap { cluster_roles: objects, cluster_role_bindings: bindings, roles, grants }
+    Bootstrap {
+        cluster_roles: objects,
+        cluster_role_bindings: bindings,
+        roles,
+        grants,
+    }
 });
 
 /// The bootstrap policy.
@@ -60,12 +65,31 @@ mod tests {
 
     #[test]
     fn who_may_what_without_any_local_rbac() {
-        let path = |path| Ask { verb: "get", target: Target::Path(path) };
-        let access = Ask { verb: "access", target: Target::Path("/") };
-        let pods = Ask { verb: "get", target: Target::Resource { group: "", resource: "pods", subresource: "", name: "" } };
+        let path = |path| Ask {
+            verb: "get",
+            target: Target::Path(path),
+        };
+        let access = Ask {
+            verb: "access",
+            target: Target::Path("/"),
+        };
+        let pods = Ask {
+            verb: "get",
+            target: Target::Resource {
+                group: "",
+                resource: "pods",
+                subresource: "",
+                name: "",
+            },
+        };
         let review = Ask {
             verb: "create",
-            target: Target::Resource { group: "authorization.k8s.io", resource: "selfsubjectaccessreviews", subresource: "", name: "" },
+            target: Target::Resource {
+                group: "authorization.k8s.io",
+                resource: "selfsubjectaccessreviews",
+                subresource: "",
+                name: "",
+            },
         };
         let rows = [
             ("system:kcp:admin", &pods, true),
@@ -80,7 +104,11 @@ mod tests {
         ];
         for (group, ask, expected) in rows {
             let user = UserInfo::new("somebody", [group]);
-            assert_eq!(bootstrap().grants.find(&user, "", ask).is_some(), expected, "{group} {ask:?}");
+            assert_eq!(
+                bootstrap().grants.find(&user, "", ask).is_some(),
+                expected,
+                "{group} {ask:?}"
+            );
         }
     }
 }
