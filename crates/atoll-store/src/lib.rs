@@ -6,6 +6,9 @@
 //! [`embedded`] is the engine for one process: a log of our own and an on-disk replica derived from it. Later engines (etcd
 //! is next) put another log under the same replica and have to pass the same conformance suite.
 
+pub mod backup;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod embedded;
 mod event;
 mod identity;

@@ -45,8 +45,6 @@ struct Shared {
     segments: Arc<Segments>,
     hub: Arc<Hub>,
     head: watch::Sender<u64>,
-    /// The last revision that a client's append got; our own records do not count.
-    user_head: AtomicU64,
     appends: AtomicU64,
     commits: AtomicU64,
     signal: Signal,
@@ -100,7 +98,7 @@ pub struct EmbeddedStore {
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
-    _lock: files::Lock,
+    lock: Mutex<Option<files::Lock>>,
 }
 
 impl EmbeddedStore {
@@ -120,12 +118,13 @@ impl EmbeddedStore {
             self.shared.signal.request_stop();
         }
         self.shared.stop();
+        self.lock.lock().take();
     }
 
     /// Forgets history now, as if its retention had passed: nothing below the present head can be read afterwards.
     pub async fn forget_history(&self) -> Result<Revision, AppendError> {
         let (reply, answer) = oneshot::channel();
-        let floor = Revision(self.shared.user_head.load(Ordering::Acquire));
+        let floor = self.shared.replica.user_head();
         self.commands
             .send(Command::Floor(floor, Some(reply)))
             .await

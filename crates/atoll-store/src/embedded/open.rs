@@ -88,7 +88,6 @@ pub fn open(options: Options) -> Result<Arc<EmbeddedStore>, OpenError> {
         segments,
         hub: Arc::new(Hub::new(opened.last, Arc::new(past), limits)),
         head: watch::Sender::new(opened.last.0),
-        user_head: AtomicU64::new(opened.last.0),
         appends: AtomicU64::new(0),
         commits: AtomicU64::new(0),
         signal: Signal::default(),
@@ -149,7 +148,7 @@ fn spawn(
         shared,
         commands,
         threads: Mutex::new(threads),
-        _lock: lock,
+        lock: Mutex::new(Some(lock)),
     }))
 }
 

@@ -5,7 +5,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -168,7 +167,7 @@ impl Clock {
 
     fn tick(&mut self, shared: &Shared, commands: &mpsc::Sender<Command>) {
         let now = now();
-        let user_head = Revision(shared.user_head.load(Ordering::Acquire));
+        let user_head = shared.replica.user_head();
         let spacing = self.retention / 600;
         let due = self
             .samples

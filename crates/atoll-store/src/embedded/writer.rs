@@ -170,7 +170,7 @@ impl Writer {
             .apply(&prepared)
             .map_err(|e| format!("the replica cannot be updated: {e}"))?;
         let head = prepared.batch.last();
-        let events = events(prepared, &shared.user_head);
+        let events = events(prepared);
         shared.head.send_replace(head.0);
         shared.hub.publish(events, head);
         shared.commits.fetch_add(1, Ordering::Relaxed);
@@ -204,12 +204,11 @@ fn weight(command: &Command) -> usize {
     }
 }
 
-fn events(prepared: Prepared, user_head: &std::sync::atomic::AtomicU64) -> Vec<Arc<Event>> {
+fn events(prepared: Prepared) -> Vec<Arc<Event>> {
     let Prepared { batch, previous } = prepared;
     let mut events = Vec::with_capacity(batch.records.len());
     for ((revision, record), previous) in batch.numbered().zip(previous) {
         if let Record::Append(writes) = record {
-            user_head.store(revision.0, Ordering::Release);
             let each = writes.iter().zip(previous);
             events.extend(
                 each.map(|(write, previous)| Arc::new(past::event(revision, write, previous))),

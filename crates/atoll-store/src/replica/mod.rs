@@ -48,6 +48,8 @@ pub(crate) struct Replica {
     history: Arc<History>,
     indexes: RwLock<Arc<Vec<Index>>>,
     incarnations: Mutex<Vec<(Revision, Incarnation)>>,
+    /// The last revision that a client's append got; our own records do not count.
+    user_head: AtomicU64,
     /// The revision of the newest checkpoint that is being written.
     rotated: AtomicU64,
     /// The revision up to which the files suffice without the log.
@@ -69,12 +71,18 @@ impl Replica {
             history,
             indexes: RwLock::default(),
             incarnations: Mutex::default(),
+            user_head: AtomicU64::new(0),
             rotated: AtomicU64::new(0),
             checkpoint: AtomicU64::new(0),
         };
         let checkpoint = replica.note_revision(CHECKPOINT)?;
         replica.rotated.store(checkpoint.0, Ordering::Release);
         replica.checkpoint.store(checkpoint.0, Ordering::Release);
+        if let Some(value) = replica.note(CHECKPOINT)? {
+            replica
+                .user_head
+                .store(decode_revision(&value).0, Ordering::Release);
+        }
         if let Some(value) = replica.note(FLOOR)? {
             replica.history.raise_floor(decode_revision(&value));
         }
@@ -168,6 +176,7 @@ impl Replica {
                         }
                     }
                     counters.write(revision);
+                    self.user_head.store(revision.0, Ordering::Release);
                 }
                 Record::Start(incarnation) => {
                     let key = rows::meta_key(&format!("{INCARNATION}{incarnation}"));
@@ -262,6 +271,11 @@ impl Replica {
         self.tree.flush().map_err(tree::failed)?;
         self.checkpoint.fetch_max(rotated, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// The last revision that a client's append got.
+    pub(crate) fn user_head(&self) -> Revision {
+        Revision(self.user_head.load(Ordering::Acquire))
     }
 
     pub(crate) fn checkpoint(&self) -> Revision {
