@@ -1,10 +1,68 @@
 //! `atoll agent`: the process at an edge.
 
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use atoll_agent::Options;
+use atoll_client::{Client, Config, Kubeconfig};
+
+use crate::signals::stop_signal;
+
 /// Arguments of `atoll agent`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// The join file that `atoll edges add` made.
+    #[arg(long, value_name = "FILE")]
+    join: PathBuf,
+    /// The kubeconfig of the edge's own API server [default: as kubectl finds it].
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context to use [default: the current one].
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// Where the agent keeps what it knows, one directory for each edge.
+    #[arg(long, value_name = "DIR")]
+    state_directory: PathBuf,
+}
 
-/// Runs it.
-pub(crate) fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("`atoll agent` is not built yet")
+/// Runs the agent until SIGINT or SIGTERM.
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let options = Options {
+        join: read_join(&args.join)?,
+        edge: edge_client(args.kubeconfig.as_deref(), args.context.as_deref())?,
+        state_directory: args.state_directory,
+    };
+    // One thread is enough for one edge, and keeps the agent small.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        tokio::select! {
+            ended = atoll_agent::run(options) => ended.context("the agent cannot go on"),
+            stopped = stop_signal() => stopped,
+        }
+    })
+}
+
+fn read_join(path: &Path) -> anyhow::Result<atoll_wire::join::JoinFile> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the join file {}", path.display()))?;
+    atoll_agent::read_join_file(&text)
+        .map_err(anyhow::Error::msg)
+        .with_context(|| format!("{}: make one with `atoll edges add`", path.display()))
+}
+
+/// A client for an edge's API server.
+pub(crate) fn edge_client(
+    kubeconfig: Option<&Path>,
+    context: Option<&str>,
+) -> anyhow::Result<Client> {
+    let kubeconfig = match kubeconfig {
+        Some(path) => Kubeconfig::load(&[path])?,
+        None => Kubeconfig::load_default()?,
+    };
+    let mut config = Config::from_kubeconfig(&kubeconfig, context)?;
+    config.user_agent = concat!("atoll-agent/", env!("CARGO_PKG_VERSION")).to_owned();
+    Ok(Client::new(&config)?)
 }
