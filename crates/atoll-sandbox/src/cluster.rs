@@ -33,7 +33,12 @@ pub(crate) struct OnlyMasters;
 
 impl Authorizer for OnlyMasters {
     fn authorize(&self, attributes: &Attributes) -> Decision {
-        if attributes.user.groups.iter().any(|group| group == "system:masters") {
+        if attributes
+            .user
+            .groups
+            .iter()
+            .any(|group| group == "system:masters")
+        {
             Decision::Allow
         } else {
             Decision::NoOpinion("a sandbox serves only its administrator".into())

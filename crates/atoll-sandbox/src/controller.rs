@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use atoll_kube::{GroupResource, Status};
 use atoll_registry::{
-    ListOptions, ObjectKey, Registry, ResourceRef,
+    ObjectKey, Registry, ResourceId, ResourceRef,
     controller::{Controller, Next},
 };
-use atoll_store::Event;
+use atoll_store::{At, Event};
 
 use crate::{cluster, pretend};
 
@@ -39,8 +39,18 @@ impl Controller for Pretender {
 
     /// All of them: a sandbox holds few workloads, and whatever changed while it was down shows in no index.
     fn pending(&self, registry: &Registry, enqueue: &mut dyn FnMut(String)) -> Result<(), Status> {
-        let _ = registry;
-        let _ = enqueue;
+        let (group, _, resource) = self.0.resource();
+        let family = ResourceId::builtin(group, resource).family();
+        let snapshot = registry
+            .store()
+            .snapshot(At::Latest)
+            .map_err(Status::internal)?;
+        for found in snapshot.range(&family, None) {
+            let (key, _) = found.map_err(Status::internal)?;
+            if let Some(key) = ObjectKey::parse(&key) {
+                enqueue(format!("{}/{}", key.namespace, key.name));
+            }
+        }
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use std::{
 };
 
 use atoll_kube::{Status, UserInfo};
-use atoll_registry::{Registry, controller::Driver, controllers};
+use atoll_registry::{Registry, controller::Driver};
 use atoll_server::{
     Layout, ServeError, Server, ServerBuilder,
     authn::Tokens,
@@ -71,7 +71,7 @@ impl Sandbox {
         let registry =
             Registry::builder(store.clone() as Arc<dyn Store>, Arc::new(OneCluster)).build();
         cluster::bootstrap(&registry).await?;
-        let driver = controllers::all(Driver::new(registry.clone()));
+        let driver = Driver::new(registry.clone());
         let driver = pretend::Workload::ALL
             .into_iter()
             .fold(driver, |driver, workload| {
@@ -81,10 +81,13 @@ impl Sandbox {
         let mut tokens = Tokens::default();
         tokens.add(&root.tokens.shard_admin, administrator());
         let host = root.base_url.trim_start_matches("https://").to_owned();
-        let server =
-            ServerBuilder::new(Layout::Single(cluster::name()), registry, Arc::new(OnlyMasters))
-                .tokens(tokens)
-                .start(listener, &root.serving, host)?;
+        let server = ServerBuilder::new(
+            Layout::Single(cluster::name()),
+            registry,
+            Arc::new(OnlyMasters),
+        )
+        .tokens(tokens)
+        .start(listener, &root.serving, host)?;
         Ok(Sandbox {
             server,
             store,

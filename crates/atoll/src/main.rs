@@ -8,6 +8,7 @@ mod edges;
 mod logging;
 mod quickstart;
 mod sandbox;
+mod signals;
 mod start;
 mod ws;
 

@@ -59,6 +59,32 @@ pub struct RootOptions {
     pub external_url: Option<String>,
     /// Further names or addresses for the serving certificate.
     pub names: Vec<String>,
+    /// What the kubeconfig offers.
+    pub contexts: Contexts,
+}
+
+/// What the administrator's kubeconfig offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contexts {
+    /// kcp's four contexts, for a server of many workspaces.
+    Workspaces,
+    /// One context for one cluster at the bare host, as a sandbox is.
+    Single,
+}
+
+impl RootOptions {
+    /// For one cluster at the bare host.
+    pub fn single(directory: &Path, address: SocketAddr) -> Self {
+        RootOptions {
+            directory: directory.to_owned(),
+            kubeconfig: None,
+            token_store: None,
+            address,
+            external_url: None,
+            names: Vec::new(),
+            contexts: Contexts::Single,
+        }
+    }
 }
 
 /// Everything the server needs out of the root directory.
@@ -108,7 +134,13 @@ impl RootDirectory {
             .unwrap_or_else(|| directory.join(".admin-token-store"));
         let kept = kubeconfig::read_token(&kubeconfig, "shard-admin");
         let tokens = AdminTokens::open(&token_store, kept)?;
-        kubeconfig::write(&kubeconfig, &base_url, &serving.chain_pem, &tokens)?;
+        kubeconfig::write(
+            &kubeconfig,
+            options.contexts,
+            &base_url,
+            &serving.chain_pem,
+            &tokens,
+        )?;
 
         Ok(Self {
             path: directory.clone(),
@@ -209,6 +241,7 @@ mod tests {
             address: SocketAddr::from(([127, 0, 0, 1], 6443)),
             external_url: None,
             names: Vec::new(),
+            contexts: Contexts::Workspaces,
         }
     }
 
