@@ -9,7 +9,7 @@ use super::conflict::Conflicts;
 use super::entries::{Entries, Entry};
 use super::fieldset::Set;
 use super::typed::{
-    Comparison, collapse_atomics, compare, fields, merge_into, remove, with_named_parents,
+    Comparison, Hollow, collapse_atomics, compare, fields, merge_into, remove, with_named_parents,
 };
 use super::typing::Type;
 
@@ -156,18 +156,18 @@ fn prune(
     }
     let present = |value: &Value| with_named_parents(fields(ty, value), ty);
     let last = with_named_parents(last.clone(), ty);
-    let owned = with_named_parents(owned.union(untracked.clone()), ty);
+    let owned = with_named_parents(owned, ty).union(untracked.clone());
     let all = present(merged);
 
     let mut pruned = merged.clone();
-    remove(ty, &mut pruned, &last);
+    remove(ty, &mut pruned, &last, Hollow::Null);
     let mut unowned = all.clone();
     unowned.subtract(&present(&pruned));
     unowned.subtract(&owned);
 
     let mut pruned = merged.clone();
-    remove(ty, &mut pruned, &unowned);
+    remove(ty, &mut pruned, &unowned, Hollow::Null);
     let mut gone = all;
     gone.subtract(&present(&pruned));
-    remove(ty, merged, &gone.intersection(&last));
+    remove(ty, merged, &gone.intersection(&last), Hollow::Empty);
 }

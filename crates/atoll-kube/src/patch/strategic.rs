@@ -47,12 +47,10 @@ fn no_merge_key(item: &Map<String, Value>, key: &str) -> Status {
     ))
 }
 
-fn unknown_directive(directive: &Value, map: &Map<String, Value>) -> Status {
+fn unknown_directive(map: &Map<String, Value>) -> Status {
+    let directive = map.get(DIRECTIVE).map(go_format).unwrap_or_default();
     let map = go_format(&Value::Object(map.clone()));
-    refuse(format!(
-        "unknown patch type: {} in map: {map}",
-        go_format(directive)
-    ))
+    refuse(format!("unknown patch type: {directive} in map: {map}"))
 }
 
 fn merge_maps(
@@ -60,12 +58,14 @@ fn merge_maps(
     mut patch: Map<String, Value>,
     ty: Type<'_>,
 ) -> Result<Map<String, Value>, Status> {
-    if let Some(directive) = patch.remove(DIRECTIVE) {
-        return match directive.as_str() {
-            Some("replace") => Ok(patch),
-            Some("delete") => Ok(Map::new()),
-            _ => Err(unknown_directive(&directive, &patch)),
-        };
+    match patch.get(DIRECTIVE).map(|directive| directive.as_str()) {
+        None => {}
+        Some(Some("replace")) => {
+            patch.remove(DIRECTIVE);
+            return Ok(patch);
+        }
+        Some(Some("delete")) => return Ok(Map::new()),
+        Some(_) => return Err(unknown_directive(&patch)),
     }
     retain_keys(&mut original, &mut patch)?;
     set_orders(&mut original, &mut patch, ty)?;
@@ -119,13 +119,17 @@ fn merge_field(
     Ok(())
 }
 
-/// A value that is new here: without nulls, and without the parts that a directive deletes. `None` if it is itself
+fn is_directive(key: &str) -> bool {
+    key == RETAIN_KEYS || key.starts_with(DELETE_FROM_LIST) || key.starts_with(SET_ORDER)
+}
+
+/// A value that is new here: without nulls, directives, and the parts that a directive deletes. `None` if it is itself
 /// such a part.
 fn cleaned(value: Value) -> Option<Value> {
     match value {
         Value::Object(map) if map.contains_key(DIRECTIVE) => None,
         Value::Object(map) => {
-            let fields = map.into_iter().filter(|(_, v)| !v.is_null());
+            let fields = map.into_iter().filter(|(k, v)| !v.is_null() && !is_directive(k));
             Some(Value::Object(
                 fields.filter_map(|(k, v)| Some((k, cleaned(v)?))).collect(),
             ))
@@ -149,10 +153,9 @@ fn retain_keys(
         return Err(bad_format("retainKeys"));
     };
     let keys: BTreeSet<&str> = keys.iter().filter_map(Value::as_str).collect();
-    let directive = |key: &str| key.starts_with(DELETE_FROM_LIST) || key.starts_with(SET_ORDER);
     if patch
         .iter()
-        .any(|(key, value)| !value.is_null() && !directive(key) && !keys.contains(key.as_str()))
+        .any(|(key, value)| !value.is_null() && !is_directive(key) && !keys.contains(key.as_str()))
     {
         return Err(bad_format("retainKeys"));
     }
@@ -383,7 +386,7 @@ fn obey_directives(
                         "merging lists cannot yet be specified in the patch".to_owned(),
                     ));
                 }
-                _ => return Err(unknown_directive(directive, map)),
+                _ => return Err(unknown_directive(map)),
             },
         }
     }

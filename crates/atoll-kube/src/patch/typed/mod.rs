@@ -13,5 +13,5 @@ mod validate;
 pub(crate) use compare::{Comparison, compare};
 pub(crate) use fields::{collapse_atomics, fields, with_named_parents};
 pub(crate) use merge::merge_into;
-pub(crate) use remove::remove;
+pub(crate) use remove::{Hollow, remove};
 pub(crate) use validate::validate;
