@@ -451,6 +451,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn the_algebra_is_that_of_sets_of_paths(left in paths(), right in paths()) {
             let (l, r): (BTreeSet<_>, BTreeSet<_>) = (left.iter().cloned().collect(), right.iter().cloned().collect());

@@ -129,7 +129,9 @@ fn cleaned(value: Value) -> Option<Value> {
     match value {
         Value::Object(map) if map.contains_key(DIRECTIVE) => None,
         Value::Object(map) => {
-            let fields = map.into_iter().filter(|(k, v)| !v.is_null() && !is_directive(k));
+            let fields = map
+                .into_iter()
+                .filter(|(k, v)| !v.is_null() && !is_directive(k));
             Some(Value::Object(
                 fields.filter_map(|(k, v)| Some((k, cleaned(v)?))).collect(),
             ))

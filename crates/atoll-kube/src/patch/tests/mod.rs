@@ -16,10 +16,19 @@ use crate::time::Timestamp;
 
 /// A schema from the few OpenAPI words that merging looks at.
 fn schema(openapi: &Value) -> Schema {
-    let text = |name: &str| openapi.get(name).and_then(Value::as_str).unwrap_or_default();
+    let text = |name: &str| {
+        openapi
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let strings = |name: &str| -> Vec<String> {
         let list = openapi.get(name).and_then(Value::as_array);
-        list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+        list.into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
     };
     let link = |value: &Value| SchemaRef::new(schema(value));
     let properties: BTreeMap<_, _> = openapi
@@ -44,7 +53,9 @@ fn schema(openapi: &Value) -> Schema {
         items: openapi.get("items").map(link),
         required: strings("required"),
         default: openapi.get("default").cloned(),
-        preserve_unknown: openapi.get("x-kubernetes-preserve-unknown-fields").is_some(),
+        preserve_unknown: openapi
+            .get("x-kubernetes-preserve-unknown-fields")
+            .is_some(),
         list_type: match text("x-kubernetes-list-type") {
             "set" => ListType::Set,
             "map" => ListType::Map(strings("x-kubernetes-list-map-keys")),
@@ -58,19 +69,21 @@ fn schema(openapi: &Value) -> Schema {
             merge: strategies.contains(&"merge"),
             retain_keys: strategies.contains(&"retainKeys"),
             replace: strategies.contains(&"replace"),
-            merge_key: Some(text("x-kubernetes-patch-merge-key")).filter(|k| !k.is_empty()).map(str::to_owned),
+            merge_key: Some(text("x-kubernetes-patch-merge-key"))
+                .filter(|k| !k.is_empty())
+                .map(str::to_owned),
         },
         ..Schema::default()
     }
 }
 
 /// A kind with every sort of list and map.
-static THING: LazyLock<Schema> = LazyLock::new(|| {
-    schema(&serde_json::from_str(include_str!("thing.json")).unwrap())
-});
+static THING: LazyLock<Schema> =
+    LazyLock::new(|| schema(&serde_json::from_str(include_str!("thing.json")).unwrap()));
 
 /// No schema at all.
-static FREE: LazyLock<Schema> = LazyLock::new(|| schema(&json!({"x-kubernetes-preserve-unknown-fields": true})));
+static FREE: LazyLock<Schema> =
+    LazyLock::new(|| schema(&json!({"x-kubernetes-preserve-unknown-fields": true})));
 
 /// A write of a Thing at second `second`.
 fn write(manager: &str, second: i64) -> Write<'_> {
@@ -82,7 +95,9 @@ fn write(manager: &str, second: i64) -> Write<'_> {
         has_status: true,
         subresource: "",
         manager,
-        now: Timestamp::parse("2026-01-01T00:00:00Z").unwrap().plus(std::time::Duration::from_secs(second.unsigned_abs())),
+        now: Timestamp::parse("2026-01-01T00:00:00Z")
+            .unwrap()
+            .plus(std::time::Duration::from_secs(second.unsigned_abs())),
     }
 }
 
@@ -100,16 +115,34 @@ fn stored(spec: Value) -> Value {
 
 /// Who owns what: `manager operation[/subresource]` and the fields.
 fn owners(object: &Value) -> BTreeMap<String, Value> {
-    let record = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let record = object
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array);
     let name = |entry: &Value| {
-        let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let subresource = entry.get("subresource").map(|s| format!("/{}", s.as_str().unwrap())).unwrap_or_default();
+        let text = |name: &str| {
+            entry
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let subresource = entry
+            .get("subresource")
+            .map(|s| format!("/{}", s.as_str().unwrap()))
+            .unwrap_or_default();
         format!("{} {}{subresource}", text("manager"), text("operation"))
     };
-    record.into_iter().flatten().map(|entry| (name(entry), entry["fieldsV1"].clone())).collect()
+    record
+        .into_iter()
+        .flatten()
+        .map(|entry| (name(entry), entry["fieldsV1"].clone()))
+        .collect()
 }
 
 /// The same, of `spec` only.
 fn spec_owners(object: &Value) -> BTreeMap<String, Value> {
-    owners(object).into_iter().map(|(name, fields)| (name, fields["f:spec"].clone())).collect()
+    owners(object)
+        .into_iter()
+        .map(|(name, fields)| (name, fields["f:spec"].clone()))
+        .collect()
 }

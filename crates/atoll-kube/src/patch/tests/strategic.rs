@@ -20,51 +20,115 @@ fn refuse(original: Value, patch: Value, code: u16, message: &str) {
 
 #[test]
 fn maps_are_merged_and_null_removes() {
-    check(json!({"note": "a", "paused": true}), json!({"note": "b"}), json!({"note": "b", "paused": true}));
-    check(json!({"note": "a", "paused": true}), json!({"note": null, "replicas": null}), json!({"paused": true}));
-    check(json!({"map": {"a": "1"}}), json!({"map": {"b": "2"}}), json!({"map": {"a": "1", "b": "2"}}));
-    check(json!({}), json!({"map": {"a": "1", "b": null}}), json!({"map": {"a": "1"}}));
+    check(
+        json!({"note": "a", "paused": true}),
+        json!({"note": "b"}),
+        json!({"note": "b", "paused": true}),
+    );
+    check(
+        json!({"note": "a", "paused": true}),
+        json!({"note": null, "replicas": null}),
+        json!({"paused": true}),
+    );
+    check(
+        json!({"map": {"a": "1"}}),
+        json!({"map": {"b": "2"}}),
+        json!({"map": {"a": "1", "b": "2"}}),
+    );
+    check(
+        json!({}),
+        json!({"map": {"a": "1", "b": null}}),
+        json!({"map": {"a": "1"}}),
+    );
     check(json!({"map": {"a": "1"}}), json!({"map": null}), json!({}));
-    check(json!({"note": "a"}), json!({"note": {"b": null, "c": 1}}), json!({"note": {"c": 1}}));
+    check(
+        json!({"note": "a"}),
+        json!({"note": {"b": null, "c": 1}}),
+        json!({"note": {"c": 1}}),
+    );
 }
 
 #[test]
 fn map_directives_replace_and_delete() {
-    check(json!({"map": {"a": "1"}}), json!({"map": {"$patch": "replace", "b": "2"}}), json!({"map": {"b": "2"}}));
-    check(json!({"map": {"a": "1"}}), json!({"map": {"$patch": "delete"}}), json!({"map": {}}));
-    check(json!({"note": "n"}), json!({"map": {"$patch": "delete"}}), json!({"note": "n"}));
-    check(json!({"note": "n"}), json!({"$patch": "replace", "paused": true}), json!({"paused": true}));
-    check(json!({"replaced": {"a": 1}}), json!({"replaced": {"b": 2}}), json!({"replaced": {"b": 2}}));
+    check(
+        json!({"map": {"a": "1"}}),
+        json!({"map": {"$patch": "replace", "b": "2"}}),
+        json!({"map": {"b": "2"}}),
+    );
+    check(
+        json!({"map": {"a": "1"}}),
+        json!({"map": {"$patch": "delete"}}),
+        json!({"map": {}}),
+    );
+    check(
+        json!({"note": "n"}),
+        json!({"map": {"$patch": "delete"}}),
+        json!({"note": "n"}),
+    );
+    check(
+        json!({"note": "n"}),
+        json!({"$patch": "replace", "paused": true}),
+        json!({"paused": true}),
+    );
+    check(
+        json!({"replaced": {"a": 1}}),
+        json!({"replaced": {"b": 2}}),
+        json!({"replaced": {"b": 2}}),
+    );
     refuse(
         json!({"map": {"a": "1"}}),
         json!({"map": {"$patch": "merge", "b": "2"}}),
         500,
-        "unknown patch type: merge in map: map[b:2]",
+        "unknown patch type: merge in map: map[$patch:merge b:2]",
     );
 }
 
 #[test]
 fn lists_without_strategy_are_replaced() {
-    check(json!({"atomicList": ["a", "b"]}), json!({"atomicList": ["c"]}), json!({"atomicList": ["c"]}));
-    check(json!({"free": {"l": [{"name": "a"}]}}), json!({"free": {"l": [{"name": "b"}]}}), json!({"free": {"l": [{"name": "b"}]}}));
+    check(
+        json!({"atomicList": ["a", "b"]}),
+        json!({"atomicList": ["c"]}),
+        json!({"atomicList": ["c"]}),
+    );
+    check(
+        json!({"free": {"l": [{"name": "a"}]}}),
+        json!({"free": {"l": [{"name": "b"}]}}),
+        json!({"free": {"l": [{"name": "b"}]}}),
+    );
 }
 
 #[test]
 fn lists_of_scalars_are_united() {
-    check(json!({"set": ["a", "b"]}), json!({"set": ["c", "a"]}), json!({"set": ["b", "c", "a"]}));
-    check(json!({}), json!({"set": ["c", "a"]}), json!({"set": ["c", "a"]}));
+    check(
+        json!({"set": ["a", "b"]}),
+        json!({"set": ["c", "a"]}),
+        json!({"set": ["c", "a", "b"]}),
+    );
+    check(
+        json!({}),
+        json!({"set": ["c", "a"]}),
+        json!({"set": ["c", "a"]}),
+    );
     check(json!({"set": []}), json!({"set": []}), json!({"set": []}));
 }
 
 #[test]
 fn scalars_are_deleted_from_lists() {
-    check(json!({"set": ["a", "b", "c"]}), json!({"$deleteFromPrimitiveList/set": ["b", "x"]}), json!({"set": ["a", "c"]}));
+    check(
+        json!({"set": ["a", "b", "c"]}),
+        json!({"$deleteFromPrimitiveList/set": ["b", "x"]}),
+        json!({"set": ["a", "c"]}),
+    );
     check(
         json!({"set": ["a", "b"]}),
         json!({"$deleteFromPrimitiveList/set": ["a"], "set": ["c"], "$setElementOrder/set": ["c", "b"]}),
         json!({"set": ["c", "b"]}),
     );
-    check(json!({"note": "n"}), json!({"$deleteFromPrimitiveList/set": ["a"]}), json!({"note": "n"}));
+    check(
+        json!({"note": "n"}),
+        json!({"$deleteFromPrimitiveList/set": ["a"]}),
+        json!({"note": "n"}),
+    );
 }
 
 #[test]
@@ -85,7 +149,11 @@ fn lists_of_maps_are_merged_by_key() {
         json!({"containers": [{"name": "a", "$patch": "delete"}]}),
         json!({"containers": [{"name": "b", "image": "1"}]}),
     );
-    check(two.clone(), json!({"containers": [{"$patch": "replace"}]}), json!({"containers": []}));
+    check(
+        two.clone(),
+        json!({"containers": [{"$patch": "replace"}]}),
+        json!({"containers": []}),
+    );
     check(
         two.clone(),
         json!({"containers": [{"$patch": "replace"}, {"name": "z"}]}),
@@ -130,7 +198,12 @@ fn list_faults_are_named() {
         500,
         "unknown patch type: spin in map: map[$patch:spin name:a]",
     );
-    refuse(one, json!({"containers": ["a"]}), 500, "list element types are not identical: [[map[name:a]] [a]]");
+    refuse(
+        one,
+        json!({"containers": ["a"]}),
+        500,
+        "list element types are not identical: [[map[name:a]] [a]]",
+    );
     refuse(
         json!({"set": ["a"]}),
         json!({"set": [["b"]]}),
@@ -143,9 +216,19 @@ fn list_faults_are_named() {
 fn element_order_is_set_and_live_items_keep_their_places() {
     let named = |names: &[&str]| -> Value { names.iter().map(|n| json!({"name": n})).collect() };
     for (live, patch, order, expected) in [
-        (&["a", "b", "c"][..], &[][..], &["c", "b", "a"][..], &["c", "b", "a"][..]),
+        (
+            &["a", "b", "c"][..],
+            &[][..],
+            &["c", "b", "a"][..],
+            &["c", "b", "a"][..],
+        ),
         (&["a", "b"], &["c"], &["a", "c", "b"], &["a", "c", "b"]),
-        (&["a", "server", "b"], &["c"], &["b", "c", "a"], &["server", "b", "c", "a"]),
+        (
+            &["a", "server", "b"],
+            &["c"],
+            &["b", "c", "a"],
+            &["server", "b", "c", "a"],
+        ),
         (&["server", "a"], &["b"], &["b", "a"], &["b", "server", "a"]),
         (&["a", "server"], &["b"], &["a", "b"], &["a", "b", "server"]),
     ] {
@@ -153,7 +236,11 @@ fn element_order_is_set_and_live_items_keep_their_places() {
         if !patch.is_empty() {
             change["containers"] = named(patch);
         }
-        check(json!({"containers": named(live)}), change, json!({"containers": named(expected)}));
+        check(
+            json!({"containers": named(live)}),
+            change,
+            json!({"containers": named(expected)}),
+        );
     }
     check(
         json!({"set": ["a", "b", "c"]}),
@@ -182,21 +269,38 @@ fn retain_keys_clears_the_rest() {
         json!({"strategy": {"type": "Recreate"}}),
     );
     let fault = "invalid patch format of retainKeys";
-    refuse(json!({"strategy": {}}), json!({"strategy": {"$retainKeys": ["type"], "rollingUpdate": {}}}), 400, fault);
-    refuse(json!({"strategy": {}}), json!({"strategy": {"$retainKeys": "type"}}), 400, fault);
+    refuse(
+        json!({"strategy": {}}),
+        json!({"strategy": {"$retainKeys": ["type"], "rollingUpdate": {}}}),
+        400,
+        fault,
+    );
+    refuse(
+        json!({"strategy": {}}),
+        json!({"strategy": {"$retainKeys": "type"}}),
+        400,
+        fault,
+    );
 }
 
 #[test]
 fn without_a_schema_maps_merge_and_lists_are_replaced() {
-    let patched = strategic(json!({"a": {"b": [1], "c": 1}}), json!({"a": {"b": [2], "d": null}}), &FREE).unwrap();
+    let patched = strategic(
+        json!({"a": {"b": [1], "c": 1}}),
+        json!({"a": {"b": [2], "d": null}}),
+        &FREE,
+    )
+    .unwrap();
     assert_eq!(patched, json!({"a": {"b": [2], "c": 1}}));
 }
 
 #[test]
 fn metadata_lists_are_merged_whatever_the_schema_says() {
-    let live = json!({"metadata": {"finalizers": ["a"], "ownerReferences": [{"uid": "1", "name": "x"}]}});
-    let patch = json!({"metadata": {"finalizers": ["b"], "ownerReferences": [{"uid": "1", "name": "y"}]}});
+    let live =
+        json!({"metadata": {"finalizers": ["a"], "ownerReferences": [{"uid": "1", "name": "x"}]}});
+    let patch =
+        json!({"metadata": {"finalizers": ["b"], "ownerReferences": [{"uid": "1", "name": "y"}]}});
     let patched = strategic(live, patch, &FREE).unwrap();
-    let expected = json!({"metadata": {"finalizers": ["a", "b"], "ownerReferences": [{"uid": "1", "name": "y"}]}});
+    let expected = json!({"metadata": {"finalizers": ["b", "a"], "ownerReferences": [{"uid": "1", "name": "y"}]}});
     assert_eq!(patched, expected);
 }

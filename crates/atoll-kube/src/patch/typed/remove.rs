@@ -31,19 +31,25 @@ pub(crate) fn remove(ty: Type<'_>, value: &mut Value, items: &Set, hollow: Hollo
         (Atom::List, Value::Array(list)) if !list.is_empty() => {
             let Some(steps) = ty.steps(list) else { return };
             let mut steps = steps.iter();
-            list.retain_mut(|value| match steps.next().and_then(|step| items.get(step)) {
-                Some(node) if node.member => false,
-                Some(node) => {
-                    remove(ty.item(), value, &node.children, hollow);
-                    true
-                }
-                None => true,
-            });
+            list.retain_mut(
+                |value| match steps.next().and_then(|step| items.get(step)) {
+                    Some(node) if node.member => false,
+                    Some(node) => {
+                        remove(ty.item(), value, &node.children, hollow);
+                        true
+                    }
+                    None => true,
+                },
+            );
             list.is_empty().then(|| Value::Array(Vec::new()))
         }
         _ => None,
     };
     if let Some(empty) = emptied {
-        *value = if hollow == Hollow::Null { Value::Null } else { empty };
+        *value = if hollow == Hollow::Null {
+            Value::Null
+        } else {
+            empty
+        };
     }
 }
