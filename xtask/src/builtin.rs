@@ -20,8 +20,11 @@ use serde_json::{Map, Value, json};
 
 use crate::cluster::Cluster;
 
-const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+pub(crate) const DISCOVERY: &str =
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+/// The components of Kubernetes' own kinds begin with this.
+const OWN_PREFIX: &str = "io.k8s.";
 const REF_PREFIX: &str = "#/components/schemas/";
 
 /// Components that documents need although no kind refers to them.
@@ -87,6 +90,9 @@ fn derive_version(
             .and_then(Value::as_str)
             .context("a resource without kind")?;
         let component = components.of_kind(group, v, kind)?;
+        if !component.starts_with(OWN_PREFIX) {
+            continue; // somebody's custom resource
+        }
         wanted.insert(component.clone());
         let mut fact = Map::new();
         fact.insert("group".into(), json!(group));
@@ -324,11 +330,11 @@ fn is_zero(value: &Value) -> bool {
     }
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn array<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+pub(crate) fn array<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value
         .get(key)
         .and_then(Value::as_array)

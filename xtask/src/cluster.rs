@@ -38,6 +38,11 @@ impl Cluster {
 
     /// One GET, answered as JSON of the asked media type.
     pub(crate) fn get(&self, path: &str, accept: &str) -> Result<Value> {
+        Ok(self.get_dated(path, accept)?.1)
+    }
+
+    /// The same, with the answer's `Date` header.
+    pub(crate) fn get_dated(&self, path: &str, accept: &str) -> Result<(String, Value)> {
         let mut stream = TcpStream::connect(&self.address)?;
         write!(
             stream,
@@ -54,7 +59,11 @@ impl Cluster {
         if !status.contains(" 200 ") {
             bail!("GET {path}: {status}");
         }
-        serde_json::from_slice(&answer[end + 4..]).with_context(|| format!("GET {path}: not JSON"))
+        let date = head.lines().find_map(|l| l.strip_prefix("Date: "));
+        let date = date.unwrap_or_default().to_owned();
+        let body = serde_json::from_slice(&answer[end + 4..])
+            .with_context(|| format!("GET {path}: not JSON"))?;
+        Ok((date, body))
     }
 }
 

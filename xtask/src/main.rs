@@ -3,24 +3,29 @@
 //! | task | what it does |
 //! |---|---|
 //! | `builtin --kubeconfig FILE` | derives the facts about Kubernetes' own kinds from a running cluster |
+//! | `tables --kubeconfig FILE` | records what that cluster prints for the objects in it, for tests of our cells |
 
 mod builtin;
 mod cluster;
+mod tables;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-const USAGE: &str = "usage: cargo run -p xtask -- builtin --kubeconfig FILE [--out FILE]";
-const DEFAULT_OUT: &str = "crates/atoll-kube/src/builtin/data/kubernetes-1.36.facts";
+const USAGE: &str = "usage: cargo run -p xtask -- (builtin|tables) --kubeconfig FILE [--out FILE]";
+const DATA: &str = "crates/atoll-kube/src/builtin/data";
+
+type Task = fn(&cluster::Cluster) -> Result<String>;
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
-    match args.next().as_deref() {
-        Some("builtin") => {}
+    let (task, file): (Task, _) = match args.next().as_deref() {
+        Some("builtin") => (builtin::derive, "kubernetes-1.36.facts"),
+        Some("tables") => (tables::record, "tables.json"),
         _ => bail!("{USAGE}"),
-    }
-    let (mut kubeconfig, mut out) = (None, PathBuf::from(DEFAULT_OUT));
+    };
+    let (mut kubeconfig, mut out) = (None, PathBuf::from(DATA).join(file));
     while let Some(flag) = args.next() {
         let value = args
             .next()
@@ -33,7 +38,7 @@ fn main() -> Result<()> {
     }
     let kubeconfig = kubeconfig.context(USAGE)?;
     let cluster = cluster::Cluster::through_proxy(&kubeconfig)?;
-    let facts = builtin::derive(&cluster)?;
+    let facts = task(&cluster)?;
     std::fs::write(&out, &facts).with_context(|| format!("writing {}", out.display()))?;
     println!(
         "{}: {} lines, {} bytes",

@@ -37,27 +37,27 @@ pub(super) fn to_v1(hpa: &mut Value) {
 
 /// From v1 to v2.
 pub(super) fn to_v2(hpa: &mut Value) {
-    let mut metrics: Vec<Value> = annotated_list(hpa, METRICS)
-        .iter()
-        .map(deep_metric)
-        .collect();
+    let mut metrics = Vec::new();
     if let Some(cpu) = take(hpa, "spec", "targetCPUUtilizationPercentage") {
         let target = json!({ "type": "Utilization", "averageUtilization": cpu });
         metrics
             .push(json!({ "type": "Resource", "resource": { "name": "cpu", "target": target } }));
     }
+    metrics.extend(annotated_list(hpa, METRICS).iter().map(deep_metric));
     if !metrics.is_empty() {
         hpa["spec"]["metrics"] = Value::Array(metrics);
     }
-    let mut current: Vec<Value> = annotated_list(hpa, CURRENT_METRICS)
-        .iter()
-        .map(deep_current)
-        .collect();
+    let mut current = Vec::new();
     if let Some(cpu) = take(hpa, "status", "currentCPUUtilizationPercentage") {
         let value = json!({ "averageUtilization": cpu });
         current
             .push(json!({ "type": "Resource", "resource": { "name": "cpu", "current": value } }));
     }
+    current.extend(
+        annotated_list(hpa, CURRENT_METRICS)
+            .iter()
+            .map(deep_current),
+    );
     if !current.is_empty() {
         hpa["status"]["currentMetrics"] = Value::Array(current);
     }
@@ -275,13 +275,13 @@ mod tests {
                 "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"},
                 "minReplicas": 1, "maxReplicas": 5,
                 "metrics": [
+                    {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}},
                     {"type": "Resource", "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}},
                     {"type": "Pods", "pods": {"metric": {"name": "rps"}, "target": {"type": "AverageValue", "averageValue": "10"}}},
                     {"type": "Object", "object": {"describedObject": {"kind": "Ingress", "name": "i"},
                         "metric": {"name": "hits"}, "target": {"type": "Value", "value": "2k"}}},
                     {"type": "External", "external": {"metric": {"name": "queue", "selector": {"matchLabels": {"q": "1"}}},
                         "target": {"type": "AverageValue", "averageValue": "30"}}},
-                    {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}},
                 ],
                 "behavior": {"scaleDown": {"stabilizationWindowSeconds": 300}},
             },
