@@ -4,7 +4,10 @@
 //! workspaces is one definition. It does not know which workspace it serves.
 
 mod crd;
+mod order;
 mod status;
+mod validate;
+mod version_rules;
 
 use std::fmt;
 
@@ -16,8 +19,10 @@ use crate::jsonpath::JsonPath;
 use crate::lazy::Lazy;
 use crate::schema::Schema;
 
-pub use crd::{CrdErrors, default_crd, validate_crd, validate_crd_update};
+pub use crd::{CrdErrors, age_column, default_crd, name_column};
+pub use order::version_order;
 pub use status::{NamesAccepted, crd_status};
+pub use validate::{validate_crd, validate_crd_update};
 
 /// The hash of a definition's normalized content.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
