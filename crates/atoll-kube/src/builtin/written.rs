@@ -78,7 +78,11 @@ fn version(version: &Value, storage: bool, fragments: &Map<String, Value>) -> Va
     schema["properties"]["metadata"] = json!({ "type": "object" });
     let columns = version["columns"].as_array().into_iter().flatten();
     let columns: Vec<Value> = columns
-        .map(|row| json!({ "name": row[0], "type": row[1], "jsonPath": row[2] }))
+        .filter_map(Value::as_str)
+        .map(|row| {
+            let mut parts = row.splitn(3, ',').map(|part| part.trim().trim_matches('"'));
+            json!({ "name": parts.next(), "type": parts.next(), "jsonPath": parts.next() })
+        })
         .collect();
     let mut full = json!({
         "name": version["name"],

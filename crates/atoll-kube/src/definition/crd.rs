@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Cell, Column, Conversion, Definition, DefinitionId, Names, ScalePaths, Scope, Source,
-    Subresources, Verb, VersionDef, version_order,
+    Subresources, Verb, VersionDef,
 };
+use crate::discovery::compare_versions;
 use crate::jsonpath::JsonPath;
 use crate::lazy::Lazy;
 use crate::schema::{JsonType, Schema, compile};
@@ -43,7 +44,7 @@ impl Definition {
             .enumerate()
             .map(|(i, v)| version(v, &index("spec.versions", i)))
             .collect::<Result<_, _>>()?;
-        versions.sort_by(|a, b| version_order(&a.name, &b.name));
+        versions.sort_by(|a, b| compare_versions(&a.name, &b.name));
         let storage = versions.iter().position(|v| v.storage).ok_or_else(|| {
             vec![FieldError::required(
                 "spec.versions",

@@ -4,7 +4,7 @@
 //! workspaces is one definition. It does not know which workspace it serves.
 
 mod crd;
-mod order;
+
 mod status;
 mod validate;
 mod version_rules;
@@ -20,7 +20,7 @@ use crate::lazy::Lazy;
 use crate::schema::Schema;
 
 pub use crd::{CrdErrors, age_column, default_crd, name_column};
-pub use order::version_order;
+
 pub use status::{NamesAccepted, crd_status};
 pub use validate::{validate_crd, validate_crd_update};
 
