@@ -17,13 +17,32 @@ async fn a_new_object_is_stamped_and_shown_where_it_is() {
     assert_eq!(made["apiVersion"], "v1");
     assert_eq!(made["kind"], "ConfigMap");
     assert_eq!(made["metadata"]["namespace"], "default");
-    assert_eq!(made["metadata"]["creationTimestamp"], "2027-01-15T08:00:00Z");
+    assert_eq!(
+        made["metadata"]["creationTimestamp"],
+        "2027-01-15T08:00:00Z"
+    );
     assert_eq!(made["metadata"]["annotations"]["kcp.io/cluster"], "u1");
-    assert!(made["metadata"]["uid"].as_str().unwrap().starts_with("00000000-"));
+    assert!(
+        made["metadata"]["uid"]
+            .as_str()
+            .unwrap()
+            .starts_with("00000000-")
+    );
     assert_eq!(made["metadata"]["managedFields"][0]["manager"], "test");
-    assert_eq!(made["metadata"].get("generation"), None, "ConfigMaps have none");
+    assert_eq!(
+        made["metadata"].get("generation"),
+        None,
+        "ConfigMaps have none"
+    );
     assert_eq!(at.get("a").await.unwrap(), made);
-    assert_eq!(w.at("u2/default", "v1/configmaps").get("a").await.unwrap_err().code, 404);
+    assert_eq!(
+        w.at("u2/default", "v1/configmaps")
+            .get("a")
+            .await
+            .unwrap_err()
+            .code,
+        404
+    );
     let again = at.create(config_map("a")).await.unwrap_err();
     assert_eq!((again.code, again.reason.as_str()), (409, "AlreadyExists"));
     assert_eq!(again.message, "configmaps \"a\" already exists");
@@ -33,24 +52,71 @@ async fn a_new_object_is_stamped_and_shown_where_it_is() {
 async fn bad_input_is_a_clear_status() {
     let w = World::new().await;
     let rows = [
-        (json!({"metadata": {"name": "A"}}), 422, "metadata.name: Invalid value"),
-        (json!({"metadata": {}}), 422, "metadata.name: Required value: name or generateName is required"),
-        (json!({"metadata": {"name": "a", "namespace": "other"}}), 400, "does not match the namespace"),
-        (json!({"kind": "Secret", "metadata": {"name": "a"}}), 400, "does not match"),
-        (json!({"apiVersion": "v2", "metadata": {"name": "a"}}), 400, "API version"),
-        (json!({"metadata": {"name": "a", "resourceVersion": "7"}}), 400, "resourceVersion should not be set"),
-        (json!({"metadata": {"name": "a", "labels": {"a b": "c"}}}), 422, "metadata.labels"),
+        (
+            json!({"metadata": {"name": "A"}}),
+            422,
+            "metadata.name: Invalid value",
+        ),
+        (
+            json!({"metadata": {}}),
+            422,
+            "metadata.name: Required value: name or generateName is required",
+        ),
+        (
+            json!({"metadata": {"name": "a", "namespace": "other"}}),
+            400,
+            "does not match the namespace",
+        ),
+        (
+            json!({"kind": "Secret", "metadata": {"name": "a"}}),
+            400,
+            "does not match",
+        ),
+        (
+            json!({"apiVersion": "v2", "metadata": {"name": "a"}}),
+            400,
+            "API version",
+        ),
+        (
+            json!({"metadata": {"name": "a", "resourceVersion": "7"}}),
+            400,
+            "resourceVersion should not be set",
+        ),
+        (
+            json!({"metadata": {"name": "a", "labels": {"a b": "c"}}}),
+            422,
+            "metadata.labels",
+        ),
         (json!([]), 400, "unrecognized"),
     ];
     for (body, code, text) in rows {
-        let status = w.at("u1/default", "v1/configmaps").create(body.clone()).await.unwrap_err();
+        let status = w
+            .at("u1/default", "v1/configmaps")
+            .create(body.clone())
+            .await
+            .unwrap_err();
         assert_eq!(status.code, code, "{body}: {status}");
         assert!(status.message.contains(text), "{body}: {status}");
     }
-    let status = w.at("u1/nowhere", "v1/configmaps").create(config_map("a")).await.unwrap_err();
-    assert_eq!((status.code, &*status.message), (404, "namespaces \"nowhere\" not found"));
-    for (place, resource) in [("u1/default", "v1/pods"), ("u1/default", "v9/configmaps"), ("u1/default", "v1/namespaces")] {
-        let status = w.at(place, resource).create(config_map("a")).await.unwrap_err();
+    let status = w
+        .at("u1/nowhere", "v1/configmaps")
+        .create(config_map("a"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (status.code, &*status.message),
+        (404, "namespaces \"nowhere\" not found")
+    );
+    for (place, resource) in [
+        ("u1/default", "v1/pods"),
+        ("u1/default", "v9/configmaps"),
+        ("u1/default", "v1/namespaces"),
+    ] {
+        let status = w
+            .at(place, resource)
+            .create(config_map("a"))
+            .await
+            .unwrap_err();
         assert_eq!(status.code, 404, "{place} {resource}");
     }
 }
@@ -62,15 +128,32 @@ async fn unknown_and_duplicate_fields_are_ignored_warned_of_or_refused() {
     let mut sent = config_map("a");
     sent["dada"] = json!({"x": 1});
     for (validation, warnings) in [(FieldValidation::Ignore, 0), (FieldValidation::Warn, 1)] {
-        let options = WriteOptions { field_validation: validation, dry_run: true, ..options() };
+        let options = WriteOptions {
+            field_validation: validation,
+            dry_run: true,
+            ..options()
+        };
         let answer = at.create_with(sent.clone(), options).await.unwrap();
-        assert_eq!(answer.warnings.len(), warnings, "{validation:?} {:?}", answer.warnings);
+        assert_eq!(
+            answer.warnings.len(),
+            warnings,
+            "{validation:?} {:?}",
+            answer.warnings
+        );
         assert_eq!(answer.value().unwrap().get("dada"), None);
     }
-    let strict = WriteOptions { field_validation: FieldValidation::Strict, ..options() };
+    let strict = WriteOptions {
+        field_validation: FieldValidation::Strict,
+        ..options()
+    };
     let status = at.create_with(sent, strict).await.unwrap_err();
     assert_eq!(status.code, 400);
-    assert!(status.message.contains("strict decoding error: unknown field \"dada\""), "{status}");
+    assert!(
+        status
+            .message
+            .contains("strict decoding error: unknown field \"dada\""),
+        "{status}"
+    );
 }
 
 #[tokio::test]
@@ -79,13 +162,19 @@ async fn generated_names_try_until_one_is_free() {
     let at = w.at("u1/default", "v1/configmaps");
     let mut names = Vec::new();
     for _ in 0..6 {
-        let made = at.create(json!({"metadata": {"generateName": "a-"}})).await.unwrap();
+        let made = at
+            .create(json!({"metadata": {"generateName": "a-"}}))
+            .await
+            .unwrap();
         names.push(made["metadata"]["name"].as_str().unwrap().to_owned());
     }
     // The test's random numbers repeat, so some names were taken.
     names.dedup();
     assert_eq!(names.len(), 6, "{names:?}");
-    assert!(names.iter().all(|n| n.starts_with("a-") && n.len() == 7), "{names:?}");
+    assert!(
+        names.iter().all(|n| n.starts_with("a-") && n.len() == 7),
+        "{names:?}"
+    );
 }
 
 #[tokio::test]
@@ -93,16 +182,28 @@ async fn dry_run_does_everything_but_store() {
     let w = World::new().await;
     let at = w.at("u1/default", "v1/configmaps");
     let head = w.store.head();
-    let dry = WriteOptions { dry_run: true, ..options() };
+    let dry = WriteOptions {
+        dry_run: true,
+        ..options()
+    };
     let answer = at.create_with(config_map("a"), dry.clone()).await.unwrap();
     assert!(answer.created);
     assert_eq!(at.get("a").await.unwrap_err().code, 404);
     assert_eq!(w.store.head(), head);
     at.create(config_map("a")).await.unwrap();
-    assert_eq!(at.create_with(config_map("a"), dry.clone()).await.unwrap_err().code, 409);
+    assert_eq!(
+        at.create_with(config_map("a"), dry.clone())
+            .await
+            .unwrap_err()
+            .code,
+        409
+    );
     let mut changed = at.get("a").await.unwrap();
     changed["data"]["k"] = "w".into();
-    assert_eq!(at.update_with(changed, dry).await.unwrap().value().unwrap()["data"]["k"], "w");
+    assert_eq!(
+        at.update_with(changed, dry).await.unwrap().value().unwrap()["data"]["k"],
+        "w"
+    );
     assert_eq!(at.get("a").await.unwrap()["data"]["k"], "v");
 }
 
@@ -120,8 +221,15 @@ async fn updates_are_optimistic_when_they_name_a_revision() {
     stale["data"]["k"] = "x".into();
     let status = at.update(stale.clone()).await.unwrap_err();
     assert_eq!((status.code, status.reason.as_str()), (409, "Conflict"));
-    stale["metadata"].as_object_mut().unwrap().remove("resourceVersion");
-    assert_eq!(at.update(stale.clone()).await.unwrap()["data"]["k"], "x", "unconditional");
+    stale["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("resourceVersion");
+    assert_eq!(
+        at.update(stale.clone()).await.unwrap()["data"]["k"],
+        "x",
+        "unconditional"
+    );
     stale["metadata"]["uid"] = "other".into();
     assert_eq!(at.update(stale).await.unwrap_err().code, 409);
     assert_eq!(at.update(config_map("b")).await.unwrap_err().code, 404);
@@ -134,8 +242,16 @@ async fn an_update_without_effect_writes_nothing() {
     let made = at.create(config_map("a")).await.unwrap();
     w.advance(60);
     assert_eq!(at.update(made.clone()).await.unwrap(), made);
-    assert_eq!(at.patch("a", PatchType::Merge, json!({"data": {"k": "v"}})).await.unwrap(), made);
-    assert_eq!(at.patch("a", PatchType::Json, json!([])).await.unwrap(), made);
+    assert_eq!(
+        at.patch("a", PatchType::Merge, json!({"data": {"k": "v"}}))
+            .await
+            .unwrap(),
+        made
+    );
+    assert_eq!(
+        at.patch("a", PatchType::Json, json!([])).await.unwrap(),
+        made
+    );
     assert_eq!(w.store.head().0, version(&made));
 }
 
@@ -143,7 +259,11 @@ async fn an_update_without_effect_writes_nothing() {
 async fn some_kinds_are_created_by_update() {
     let w = World::new().await;
     let role = json!({"metadata": {"name": "r"}, "rules": []});
-    let answer = w.at("u1/default", "rbac.authorization.k8s.io/v1/roles").update_with(role, options()).await.unwrap();
+    let answer = w
+        .at("u1/default", "rbac.authorization.k8s.io/v1/roles")
+        .update_with(role, options())
+        .await
+        .unwrap();
     assert!(answer.created);
 }
 
@@ -154,19 +274,43 @@ async fn every_patch_type_changes_what_it_says() {
     at.create(config_map("a")).await.unwrap();
     let rows = [
         (PatchType::Merge, json!({"data": {"m": "1"}}), "m"),
-        (PatchType::Json, json!([{"op": "add", "path": "/data/j", "value": "1"}]), "j"),
+        (
+            PatchType::Json,
+            json!([{"op": "add", "path": "/data/j", "value": "1"}]),
+            "j",
+        ),
         (PatchType::Strategic, json!({"data": {"s": "1"}}), "s"),
-        (PatchType::Apply, json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"p": "1"}}), "p"),
+        (
+            PatchType::Apply,
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"p": "1"}}),
+            "p",
+        ),
     ];
     for (kind, patch, key) in rows {
         let patched = at.patch("a", kind, patch).await.unwrap();
         assert_eq!(patched["data"][key], "1", "{kind:?}");
         assert_eq!(patched["data"]["k"], "v", "{kind:?}");
     }
-    assert_eq!(at.patch("b", PatchType::Merge, json!({})).await.unwrap_err().code, 404);
-    let status = at.patch("a", PatchType::Merge, json!({"metadata": {"resourceVersion": "1"}})).await.unwrap_err();
+    assert_eq!(
+        at.patch("b", PatchType::Merge, json!({}))
+            .await
+            .unwrap_err()
+            .code,
+        404
+    );
+    let status = at
+        .patch(
+            "a",
+            PatchType::Merge,
+            json!({"metadata": {"resourceVersion": "1"}}),
+        )
+        .await
+        .unwrap_err();
     assert_eq!(status.code, 409);
-    let status = at.patch("a", PatchType::Merge, json!({"metadata": {"name": "b"}})).await.unwrap_err();
+    let status = at
+        .patch("a", PatchType::Merge, json!({"metadata": {"name": "b"}}))
+        .await
+        .unwrap_err();
     assert_eq!(status.code, 400);
 }
 
@@ -177,25 +321,60 @@ async fn apply_creates_what_is_missing_and_keeps_the_record() {
     let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "v"}});
     let call = at.call(Some("a"));
     let body = || atoll_registry::Body::Value(config.clone());
-    let made = w.registry.patch(&call, PatchType::Apply, body(), &options()).await.unwrap();
+    let made = w
+        .registry
+        .patch(&call, PatchType::Apply, body(), &options())
+        .await
+        .unwrap();
     assert!(made.created);
     let made = made.value().unwrap();
     assert_eq!(made["metadata"]["managedFields"][0]["operation"], "Apply");
     assert!(!made["metadata"]["uid"].as_str().unwrap().is_empty());
     w.advance(60);
-    let again = w.registry.patch(&call, PatchType::Apply, body(), &options()).await.unwrap();
-    assert_eq!(again.value().unwrap(), made, "applied twice is applied once");
-    let other = WriteOptions { field_manager: Some("other".into()), ..options() };
+    let again = w
+        .registry
+        .patch(&call, PatchType::Apply, body(), &options())
+        .await
+        .unwrap();
+    assert_eq!(
+        again.value().unwrap(),
+        made,
+        "applied twice is applied once"
+    );
+    let other = WriteOptions {
+        field_manager: Some("other".into()),
+        ..options()
+    };
     let clash = atoll_registry::Body::Value(
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "w"}}),
     );
-    let status = w.registry.patch(&call, PatchType::Apply, clash.clone(), &other).await.unwrap_err();
+    let status = w
+        .registry
+        .patch(&call, PatchType::Apply, clash.clone(), &other)
+        .await
+        .unwrap_err();
     assert_eq!(status.code, 409);
-    let forced = WriteOptions { force: true, ..other };
-    let forced = w.registry.patch(&call, PatchType::Apply, clash, &forced).await.unwrap().value().unwrap();
+    let forced = WriteOptions {
+        force: true,
+        ..other
+    };
+    let forced = w
+        .registry
+        .patch(&call, PatchType::Apply, clash, &forced)
+        .await
+        .unwrap()
+        .value()
+        .unwrap();
     assert_eq!(forced["data"]["k"], "w");
     let nameless = WriteOptions::default();
-    assert_eq!(w.registry.patch(&call, PatchType::Apply, body(), &nameless).await.unwrap_err().code, 422);
+    assert_eq!(
+        w.registry
+            .patch(&call, PatchType::Apply, body(), &nameless)
+            .await
+            .unwrap_err()
+            .code,
+        422
+    );
 }
 
 #[tokio::test]
@@ -207,7 +386,11 @@ async fn status_and_the_rest_are_written_apart() {
     assert_eq!(made["metadata"]["generation"], 1);
     made["status"] = json!({"replicas": 9});
     let after = at.update(made.clone()).await.unwrap();
-    assert_ne!(after.pointer("/status/replicas"), Some(&json!(9)), "the main resource leaves status alone");
+    assert_ne!(
+        after.pointer("/status/replicas"),
+        Some(&json!(9)),
+        "the main resource leaves status alone"
+    );
     assert_eq!(version(&after), version(&made));
     made["spec"]["replicas"] = 7.into();
     made["metadata"]["labels"] = json!({"from": "status"});
@@ -216,11 +399,24 @@ async fn status_and_the_rest_are_written_apart() {
     assert_ne!(after["spec"]["replicas"], 7, "status leaves the rest alone");
     assert_eq!(after["metadata"].get("labels"), None);
     assert_eq!(after["metadata"]["generation"], 1, "status does not count");
-    let patched = at.patch("web", PatchType::Merge, json!({"spec": {"replicas": 3}})).await.unwrap();
+    let patched = at
+        .patch("web", PatchType::Merge, json!({"spec": {"replicas": 3}}))
+        .await
+        .unwrap();
     assert_eq!(patched["metadata"]["generation"], 2);
     assert_eq!(patched["status"]["replicas"], 9);
-    let labelled = at.patch("web", PatchType::Merge, json!({"metadata": {"labels": {"a": "b"}}})).await.unwrap();
-    assert_eq!(labelled["metadata"]["generation"], 2, "metadata does not count");
+    let labelled = at
+        .patch(
+            "web",
+            PatchType::Merge,
+            json!({"metadata": {"labels": {"a": "b"}}}),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        labelled["metadata"]["generation"], 2,
+        "metadata does not count"
+    );
 }
 
 fn deployment(name: &str) -> Value {
@@ -233,21 +429,45 @@ fn deployment(name: &str) -> Value {
 #[tokio::test]
 async fn scale_reads_and_writes_replicas() {
     let w = World::new().await;
-    w.at("k1/default", "apps/v1/deployments").create(deployment("web")).await.unwrap();
+    w.at("k1/default", "apps/v1/deployments")
+        .create(deployment("web"))
+        .await
+        .unwrap();
     let at = w.at("k1/default", "apps/v1/deployments/scale");
     let call = at.call(Some("web"));
-    let scale = w.registry.get_scale(&call, &atoll_registry::GetOptions::default()).await.unwrap();
+    let scale = w
+        .registry
+        .get_scale(&call, &atoll_registry::GetOptions::default())
+        .await
+        .unwrap();
     assert_eq!(scale["kind"], "Scale");
     assert_eq!(scale["status"]["selector"], "app=web");
     let mut wanted = scale.clone();
     wanted["spec"]["replicas"] = 5.into();
-    assert_eq!(at.update(wanted.clone()).await.unwrap()["spec"]["replicas"], 5);
-    assert_eq!(at.update(wanted.clone()).await.unwrap_err().code, 409, "the old resourceVersion");
-    let patched = at.patch("web", PatchType::Merge, json!({"spec": {"replicas": 2}})).await.unwrap();
+    assert_eq!(
+        at.update(wanted.clone()).await.unwrap()["spec"]["replicas"],
+        5
+    );
+    assert_eq!(
+        at.update(wanted.clone()).await.unwrap_err().code,
+        409,
+        "the old resourceVersion"
+    );
+    let patched = at
+        .patch("web", PatchType::Merge, json!({"spec": {"replicas": 2}}))
+        .await
+        .unwrap();
     assert_eq!(patched["spec"]["replicas"], 2);
-    let stored = w.at("k1/default", "apps/v1/deployments").get("web").await.unwrap();
+    let stored = w
+        .at("k1/default", "apps/v1/deployments")
+        .get("web")
+        .await
+        .unwrap();
     assert_eq!(stored["spec"]["replicas"], 2);
-    wanted["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    wanted["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("resourceVersion");
     wanted["spec"]["replicas"] = (-1).into();
     assert_eq!(at.update(wanted).await.unwrap_err().code, 422);
 }
@@ -256,16 +476,43 @@ async fn scale_reads_and_writes_replicas() {
 async fn immutable_fields_stay_where_kinds_act() {
     let w = World::new().await;
     let rows = [
-        ("u1/default", "v1/secrets", json!({"metadata": {"name": "s"}, "type": "a/b"}), json!({"type": "c/d"}), 422),
-        ("u1/default", "v1/configmaps", json!({"metadata": {"name": "c"}, "immutable": true}), json!({"data": {"a": "b"}}), 422),
-        ("k1/default", "apps/v1/deployments", deployment("d"), json!({"spec": {"selector": {"matchLabels": {"x": "y"}}}}), 422),
-        ("p1/default", "apps/v1/deployments", deployment("d"), json!({"spec": {"selector": {"matchLabels": {"x": "y"}}}}), 200),
+        (
+            "u1/default",
+            "v1/secrets",
+            json!({"metadata": {"name": "s"}, "type": "a/b"}),
+            json!({"type": "c/d"}),
+            422,
+        ),
+        (
+            "u1/default",
+            "v1/configmaps",
+            json!({"metadata": {"name": "c"}, "immutable": true}),
+            json!({"data": {"a": "b"}}),
+            422,
+        ),
+        (
+            "k1/default",
+            "apps/v1/deployments",
+            deployment("d"),
+            json!({"spec": {"selector": {"matchLabels": {"x": "y"}}}}),
+            422,
+        ),
+        (
+            "p1/default",
+            "apps/v1/deployments",
+            deployment("d"),
+            json!({"spec": {"selector": {"matchLabels": {"x": "y"}}}}),
+            200,
+        ),
     ];
     for (place, resource, object, patch, code) in rows {
         let at = w.at(place, resource);
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
         at.create(object).await.unwrap();
-        let found = at.patch(&name, PatchType::Merge, patch).await.map_or_else(|s| s.code, |_| 200);
+        let found = at
+            .patch(&name, PatchType::Merge, patch)
+            .await
+            .map_or_else(|s| s.code, |_| 200);
         assert_eq!(found, code, "{place} {resource}");
     }
 }
@@ -273,9 +520,21 @@ async fn immutable_fields_stay_where_kinds_act() {
 #[tokio::test]
 async fn payload_is_stored_as_written_and_kubernetes_is_completed() {
     let w = World::new().await;
-    let payload = w.at("p1/default", "apps/v1/deployments").create(deployment("web")).await.unwrap();
-    assert_eq!(payload["spec"], deployment("web")["spec"], "nothing is added");
-    let edge = w.at("k1/default", "apps/v1/deployments").create(deployment("web")).await.unwrap();
+    let payload = w
+        .at("p1/default", "apps/v1/deployments")
+        .create(deployment("web"))
+        .await
+        .unwrap();
+    assert_eq!(
+        payload["spec"],
+        deployment("web")["spec"],
+        "nothing is added"
+    );
+    let edge = w
+        .at("k1/default", "apps/v1/deployments")
+        .create(deployment("web"))
+        .await
+        .unwrap();
     assert_eq!(edge["spec"]["replicas"], 1, "defaults act at an edge");
 }
 
@@ -294,22 +553,44 @@ async fn string_data_is_encoded_everywhere() {
 async fn what_does_not_act_yet_says_so() {
     let w = World::new().await;
     let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"pods": "1"}}});
-    let answer = w.at("u1/default", "v1/resourcequotas").create_with(quota.clone(), options()).await.unwrap();
-    assert!(answer.warnings.iter().any(|w| w.contains("not enforced")), "{:?}", answer.warnings);
-    let answer = w.at("p1/default", "v1/resourcequotas").create_with(quota, options()).await.unwrap();
-    assert!(answer.warnings.is_empty(), "payload is not ours to judge: {:?}", answer.warnings);
+    let answer = w
+        .at("u1/default", "v1/resourcequotas")
+        .create_with(quota.clone(), options())
+        .await
+        .unwrap();
+    assert!(
+        answer.warnings.iter().any(|w| w.contains("not enforced")),
+        "{:?}",
+        answer.warnings
+    );
+    let answer = w
+        .at("p1/default", "v1/resourcequotas")
+        .create_with(quota, options())
+        .await
+        .unwrap();
+    assert!(
+        answer.warnings.is_empty(),
+        "payload is not ours to judge: {:?}",
+        answer.warnings
+    );
 }
 
 #[tokio::test]
 async fn concurrent_unconditional_patches_all_count() {
     let w = std::sync::Arc::new(World::new().await);
-    w.at("u1/default", "v1/configmaps").create(config_map("a")).await.unwrap();
+    w.at("u1/default", "v1/configmaps")
+        .create(config_map("a"))
+        .await
+        .unwrap();
     let tasks: Vec<_> = (0..16)
         .map(|i| {
             let w = w.clone();
             tokio::spawn(async move {
                 let patch = json!({"data": {format!("k{i}"): "1"}});
-                w.at("u1/default", "v1/configmaps").patch("a", PatchType::Merge, patch).await.unwrap();
+                w.at("u1/default", "v1/configmaps")
+                    .patch("a", PatchType::Merge, patch)
+                    .await
+                    .unwrap();
             })
         })
         .collect();

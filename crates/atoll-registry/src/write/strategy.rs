@@ -5,9 +5,12 @@ use atoll_kube::{
     Definition, FieldError, GroupResource, Status, Timestamp, builtin, definition::Source, meta,
     names::NameRule, status::unknown_field,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{ClusterKind, Served};
+
+/// Shown on every object, stored on none.
+const CLUSTER_ANNOTATION: &str = "kcp.io/cluster";
 
 /// Groups whose kinds act in every sort of cluster, payload too.
 const ALWAYS_ACTING: &[&str] = &[
@@ -61,12 +64,7 @@ pub(crate) fn stamp_new(served: &Served, object: &mut Value, uid: String, now: T
     if generations(definition) {
         metadata.insert("generation".into(), 1.into());
     }
-    if let Some(annotations) = metadata
-        .get_mut("annotations")
-        .and_then(Value::as_object_mut)
-    {
-        annotations.remove("kcp.io/cluster");
-    }
+    drop_cluster(metadata);
     if served.version().subresources.status
         && let Some(fields) = object.as_object_mut()
     {
@@ -96,11 +94,20 @@ pub(crate) fn carry_over(old: &Value, new: &mut Value) {
             }
         }
     }
-    if let Some(annotations) = meta::metadata_mut(new)
+    drop_cluster(meta::metadata_mut(new));
+}
+
+/// Takes away the annotation that is only ever shown, so that writing back what was read changes nothing.
+fn drop_cluster(metadata: &mut Map<String, Value>) {
+    let Some(annotations) = metadata
         .get_mut("annotations")
         .and_then(Value::as_object_mut)
-    {
-        annotations.remove("kcp.io/cluster");
+    else {
+        return;
+    };
+    annotations.remove(CLUSTER_ANNOTATION);
+    if annotations.is_empty() {
+        metadata.remove("annotations");
     }
 }
 

@@ -8,9 +8,9 @@ use std::sync::{
 
 use atoll_kube::{FieldSelector, LabelSelector, Status, Timestamp, UserInfo};
 use atoll_registry::{
-    Answer, Body, Builder, Call, ClusterKind, ClusterName, ClusterResolver, Clock, Clusters, DeleteOptions, EventKind,
-    GetOptions, Ids, List, ListOptions, Outcome, PatchType, Registry, ResourceRef, WatchItem, WatchOptions,
-    WatchStream, WriteOptions,
+    Answer, Body, Builder, Call, Clock, ClusterKind, ClusterName, ClusterResolver, Clusters,
+    DeleteOptions, EventKind, GetOptions, Ids, List, ListOptions, Outcome, PatchType, Registry,
+    ResourceRef, WatchItem, WatchOptions, WatchStream, WriteOptions,
 };
 use atoll_store::{Append, Store, embedded};
 use serde_json::{Value, json};
@@ -48,7 +48,10 @@ pub struct Counting(AtomicU64);
 
 impl Ids for Counting {
     fn uid(&self) -> String {
-        format!("00000000-0000-4000-8000-{:012}", self.0.fetch_add(1, Ordering::SeqCst))
+        format!(
+            "00000000-0000-4000-8000-{:012}",
+            self.0.fetch_add(1, Ordering::SeqCst)
+        )
     }
 
     fn random(&self) -> u64 {
@@ -81,7 +84,12 @@ impl World {
         let builder = Registry::builder(store.clone(), Arc::new(ByLetter))
             .clock(clock.clone())
             .ids(Arc::new(Counting(AtomicU64::new(1))));
-        let world = Self { registry: build(builder).build(), store, clock, _directory: directory };
+        let world = Self {
+            registry: build(builder).build(),
+            store,
+            clock,
+            _directory: directory,
+        };
         for cluster in ["u1", "u2", "p1", "k1"] {
             world.seed_namespace(cluster, "default").await;
         }
@@ -90,9 +98,19 @@ impl World {
 
     pub async fn seed_namespace(&self, cluster: &str, name: &str) {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        let seed =
-            self.registry.seed(&ClusterName::new(cluster), object, "test", self.registry.now()).unwrap();
-        let append = Append { checks: vec![seed.absent()], writes: vec![seed.write] };
+        let seed = self
+            .registry
+            .seed(
+                &ClusterName::new(cluster),
+                object,
+                "test",
+                self.registry.now(),
+            )
+            .unwrap();
+        let append = Append {
+            checks: vec![seed.absent()],
+            writes: vec![seed.write],
+        };
         self.store.append(append).await.unwrap();
     }
 
@@ -106,7 +124,11 @@ impl World {
             Some((cluster, namespace)) => (cluster, Some(namespace.to_owned())),
             None => (place, None),
         };
-        let clusters = if cluster == "*" { Clusters::All } else { Clusters::One(ClusterName::new(cluster)) };
+        let clusters = if cluster == "*" {
+            Clusters::All
+        } else {
+            Clusters::One(ClusterName::new(cluster))
+        };
         let mut parts: Vec<&str> = resource.split('/').collect();
         // v1/pods, v1/pods/status, apps/v1/deployments, apps/v1/deployments/scale
         if parts[0].starts_with('v') && parts[0].len() <= 3 {
@@ -116,7 +138,12 @@ impl World {
         if let Some(sub) = parts.get(3) {
             resource = resource.sub(sub);
         }
-        At { world: self, clusters, namespace, resource }
+        At {
+            world: self,
+            clusters,
+            namespace,
+            resource,
+        }
     }
 }
 
@@ -128,7 +155,10 @@ pub struct At<'a> {
 }
 
 pub fn options() -> WriteOptions {
-    WriteOptions { field_manager: Some("test".into()), ..WriteOptions::default() }
+    WriteOptions {
+        field_manager: Some("test".into()),
+        ..WriteOptions::default()
+    }
 }
 
 fn body(value: Value) -> Body {
@@ -149,29 +179,51 @@ impl At<'_> {
     }
 
     pub async fn create(&self, value: Value) -> Result<Value, Status> {
-        self.create_with(value, options()).await.and_then(|a| a.value())
+        self.create_with(value, options())
+            .await
+            .and_then(|a| a.value())
     }
 
     pub async fn create_with(&self, value: Value, options: WriteOptions) -> Result<Answer, Status> {
-        self.world.registry.create(&self.call(None), body(value), &options).await
+        self.world
+            .registry
+            .create(&self.call(None), body(value), &options)
+            .await
     }
 
     pub async fn get(&self, name: &str) -> Result<Value, Status> {
-        self.world.registry.get(&self.call(Some(name)), &GetOptions::default()).await?.value()
+        self.world
+            .registry
+            .get(&self.call(Some(name)), &GetOptions::default())
+            .await?
+            .value()
     }
 
     pub async fn update(&self, value: Value) -> Result<Value, Status> {
-        self.update_with(value, options()).await.and_then(|a| a.value())
+        self.update_with(value, options())
+            .await
+            .and_then(|a| a.value())
     }
 
     pub async fn update_with(&self, value: Value, options: WriteOptions) -> Result<Answer, Status> {
-        let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap().to_owned();
-        self.world.registry.update(&self.call(Some(&name)), body(value), &options).await
+        let name = value
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap()
+            .to_owned();
+        self.world
+            .registry
+            .update(&self.call(Some(&name)), body(value), &options)
+            .await
     }
 
     pub async fn patch(&self, name: &str, kind: PatchType, patch: Value) -> Result<Value, Status> {
         let call = self.call(Some(name));
-        self.world.registry.patch(&call, kind, body(patch), &options()).await.and_then(|a| a.value())
+        self.world
+            .registry
+            .patch(&call, kind, body(patch), &options())
+            .await
+            .and_then(|a| a.value())
     }
 
     /// True when it is gone.
@@ -180,7 +232,11 @@ impl At<'_> {
     }
 
     pub async fn delete_with(&self, name: &str, options: DeleteOptions) -> Result<bool, Status> {
-        let answer = self.world.registry.delete(&self.call(Some(name)), &options).await?;
+        let answer = self
+            .world
+            .registry
+            .delete(&self.call(Some(name)), &options)
+            .await?;
         Ok(matches!(answer.outcome, Outcome::Status(_)))
     }
 
@@ -211,15 +267,25 @@ pub fn fields(query: &str) -> FieldSelector {
 }
 
 pub fn version(value: &Value) -> u64 {
-    value["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
+    value["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 /// The next event as `ADDED name`, `BOOKMARK`, `BOOKMARK end`, `ERROR code`.
 pub async fn next(stream: &mut WatchStream) -> String {
     match stream.next().await {
-        Some(WatchItem::Event { kind, object, .. }) => format!("{} {}", kind.as_str(), object.name()),
+        Some(WatchItem::Event { kind, object, .. }) => {
+            format!("{} {}", kind.as_str(), object.name())
+        }
         Some(WatchItem::Bookmark { initial_end, .. }) => {
-            if initial_end { "BOOKMARK end".into() } else { "BOOKMARK".into() }
+            if initial_end {
+                "BOOKMARK end".into()
+            } else {
+                "BOOKMARK".into()
+            }
         }
         Some(WatchItem::Error(status)) => format!("ERROR {}", status.code),
         None => "END".into(),
