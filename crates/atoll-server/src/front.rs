@@ -3,31 +3,36 @@
 //! authenticate -> find the logical cluster -> authorize -> hand to the registry or to a document -> encode. Whatever
 //! goes wrong on the way is a Status.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::refusal::refusal;
 use atoll_kube::ids::{GroupResource, UserInfo};
 use atoll_kube::status::Status;
 use atoll_registry::surface::Surface;
 use atoll_registry::{Attributes, Authorizer, ClusterName, Clusters, Decision, Registry};
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, Request, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use crate::agents::AgentService;
-use crate::answer::{self, Documents, Reply};
+use crate::answer::{self, Documents, Reply, objects};
 use crate::authn::{Authenticator, Identity, MASTERS, PeerIdentity, impersonation};
 use crate::discovery;
 use crate::health::Health;
 use crate::metrics::Metrics;
-use crate::request::{Accept, Location, NonResource, Place, Query, Target, locate};
+use crate::request::{Accept, Location, NonResource, Place, Query, ResourcePath, Target, locate};
 use crate::version;
 
 /// How URLs map to logical clusters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Layout {
-    /// `/clusters/<path>/…`; the bare host serves only health, version and metrics. Metrics are guarded by `root`.
+    /// `/clusters/<path>/…`; the bare host serves only health, version and metrics, and the logical
+    /// cluster that authorization sees there is the empty one.
     Workspaces,
     /// One cluster, at the bare host: an ordinary Kubernetes API server.
     Single(ClusterName),
@@ -46,7 +51,13 @@ pub(crate) struct Front {
     pub(crate) draining: CancellationToken,
     /// `host:port`, as clients should use it.
     pub(crate) address: String,
+    pub(crate) homes: Option<Homes>,
 }
+
+/// Finds, or makes, the caller's home workspace: kcp's `workspaces/~` in `root`. Answers its own refusals.
+pub type Homes = Arc<
+    dyn Fn(Arc<UserInfo>) -> BoxFuture<'static, Result<serde_json::Value, Status>> + Send + Sync,
+>;
 
 /// What a connection proved about its client, once for all its requests.
 #[derive(Debug, Clone, Default)]
@@ -93,7 +104,12 @@ impl Front {
             verb: "other",
             resource: None,
         };
-        let answered = self.answer(&parts, body, peer, &accept, &mut seen).await;
+        let answer = self.answer(&parts, body, peer, &accept, &mut seen);
+        // A bug in one request must not take the connection, and with it everybody's watches, along.
+        let answered = AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
+            tracing::error!(path = parts.uri.path(), method = %parts.method, "panic while answering");
+            Err(Status::internal("the server failed while answering this request; its log says where"))
+        });
         let mut reply = answered.unwrap_or_else(|status| {
             if status.code >= 500 {
                 tracing::warn!(
@@ -170,6 +186,14 @@ impl Front {
                     .ok_or_else(Status::method_not_allowed)?;
                 seen.verb = verb;
                 seen.resource = Some((path.resource.group.clone(), path.resource.resource.clone()));
+                if let Some(homes) = self
+                    .homes
+                    .as_ref()
+                    .filter(|_| verb == "get" && is_home(&context.clusters, path))
+                {
+                    let home = homes(context.user.clone()).await?;
+                    return objects::value(StatusCode::OK, &home, &self.show(&context)?);
+                }
                 self.authorize_resource(&context, path, verb)?;
                 self.resource(&context, path, verb, body).await
             }
@@ -231,7 +255,7 @@ impl Front {
             (Layout::Workspaces, Place::Bare)
                 if location.target == Target::NonResource(NonResource::Metrics) =>
             {
-                Ok(Clusters::One(ClusterName::new("root")))
+                Ok(Clusters::One(ClusterName::new("")))
             }
             (Layout::Workspaces, Place::Service(_)) => Err(Status::no_such_path()),
             (Layout::Workspaces, Place::Bare) => Err(Status::forbidden(
@@ -297,7 +321,7 @@ impl Front {
             Decision::Allow => return Ok(()),
             Decision::Deny(why) | Decision::NoOpinion(why) => why,
         };
-        Err(refused(attributes, &why))
+        Err(refusal(attributes, &why))
     }
 
     fn non_resource(
@@ -376,39 +400,16 @@ impl Context<'_> {
     }
 }
 
-/// 403, in the words of Kubernetes.
-fn refused(attributes: &Attributes, why: &str) -> Status {
-    let user = atoll_kube::status::quote(&attributes.user.username);
-    let verb = &attributes.verb;
-    let because = if why.is_empty() {
-        String::new()
-    } else {
-        format!(": {why}")
-    };
-    if let Some(path) = &attributes.path {
-        let path = atoll_kube::status::quote(path);
-        let message = format!("User {user} cannot {verb} path {path}{because}");
-        return Status::forbidden(&GroupResource::new("", ""), "", message);
-    }
-    let resource = match &attributes.subresource {
-        Some(subresource) => format!("{}/{subresource}", attributes.resource),
-        None => attributes.resource.clone(),
-    };
-    let scope = match &attributes.namespace {
-        Some(namespace) => format!("in the namespace {}", atoll_kube::status::quote(namespace)),
-        None => "at the cluster scope".to_owned(),
-    };
-    let message = format!(
-        "User {user} cannot {verb} resource {} in API group {} {scope}{because}",
-        atoll_kube::status::quote(&resource),
-        atoll_kube::status::quote(&attributes.group),
-    );
-    let about = GroupResource::new(attributes.group.clone(), attributes.resource.clone());
-    Status::forbidden(
-        &about,
-        attributes.name.as_deref().unwrap_or_default(),
-        message,
-    )
+/// Whether this is `workspaces/~` in `root`.
+fn is_home(clusters: &Clusters, path: &ResourcePath) -> bool {
+    let resource = &path.resource;
+    path.name.as_deref() == Some("~")
+        && resource.resource == "workspaces"
+        && resource.group == "tenancy.kcp.io"
+        && resource.subresource.is_none()
+        && clusters
+            .one()
+            .is_some_and(|cluster| cluster.as_str() == "root")
 }
 
 fn not_per_cluster() -> Status {

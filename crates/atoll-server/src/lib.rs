@@ -13,6 +13,7 @@ mod front;
 mod health;
 mod metrics;
 pub mod pki;
+mod refusal;
 mod request;
 mod rest;
 mod serve;
@@ -21,7 +22,7 @@ pub mod tls;
 mod version;
 
 pub use agents::AgentService;
-pub use front::Layout;
+pub use front::{Homes, Layout};
 pub use health::HealthCheck;
 pub use metrics::MetricsSource;
 pub use server::{ServeError, Server, ServerBuilder, bind};

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agents::AgentService;
 use crate::answer::Documents;
 use crate::authn::{Authenticator, ClientAuthority, TokenAuthenticator, Tokens};
-use crate::front::{Front, Layout};
+use crate::front::{Front, Homes, Layout};
 use crate::health::{Health, HealthCheck};
 use crate::metrics::{Metrics, MetricsSource};
 use crate::pki::Serving as ServingCertificate;
@@ -25,9 +25,7 @@ const DOCUMENT_BUDGET: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address cannot be bound.
-    #[error(
-        "cannot listen on {address}: {source}; is something else running there? --secure-port 0 takes a free port"
-    )]
+    #[error("cannot listen on {address} (--secure-port 0 takes a free port)")]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -58,6 +56,7 @@ pub struct ServerBuilder {
     metrics: Vec<MetricsSource>,
     agents: Option<AgentService>,
     documents: u64,
+    homes: Option<Homes>,
 }
 
 impl ServerBuilder {
@@ -74,6 +73,7 @@ impl ServerBuilder {
             metrics: Vec::new(),
             agents: None,
             documents: DOCUMENT_BUDGET,
+            homes: None,
         }
     }
 
@@ -116,6 +116,13 @@ impl ServerBuilder {
     #[must_use]
     pub fn agents(mut self, service: AgentService) -> Self {
         self.agents = Some(service);
+        self
+    }
+
+    /// Serves home workspaces.
+    #[must_use]
+    pub fn homes(mut self, homes: Homes) -> Self {
+        self.homes = Some(homes);
         self
     }
 
@@ -164,6 +171,7 @@ impl ServerBuilder {
             agents: self.agents,
             draining: draining.clone(),
             address,
+            homes: self.homes,
         });
         let acceptor = TlsAcceptor::from(config);
         let serving = Arc::new(serve::Serving {

@@ -4,7 +4,9 @@
 
 mod agent;
 mod backup;
+mod center;
 mod edges;
+mod ignored;
 mod logging;
 mod quickstart;
 mod sandbox;

@@ -15,7 +15,7 @@ use super::authenticated;
 #[derive(Debug, thiserror::Error)]
 pub enum TokenFileError {
     /// It cannot be read.
-    #[error("cannot read the token file {}: {source}", path.display())]
+    #[error("cannot read the token file {}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,

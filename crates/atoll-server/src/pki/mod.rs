@@ -22,7 +22,7 @@ pub use tokens::AdminTokens;
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
     /// A file could not be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}", path.display())]
     File {
         /// What was tried: "read", "write", "create".
         action: &'static str,

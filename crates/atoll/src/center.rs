@@ -1,0 +1,271 @@
+//! A center in this process: store, registry, workspaces, fleet and server, put together.
+//!
+//! `atoll start` runs one until it is told to stop; `atoll quickstart` runs one beside its sandbox edges.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use atoll_kube::ids::UserInfo;
+use atoll_registry::controller::Driver;
+use atoll_registry::{Registry, controllers, indexes};
+use atoll_server::authn::{MASTERS, Tokens};
+use atoll_server::pki::{self, Contexts, RootDirectory, RootOptions};
+use atoll_server::{HealthCheck, Layout, Server, ServerBuilder};
+use atoll_store::Store;
+use atoll_store::embedded::{self, EmbeddedStore};
+use atoll_workspaces::{Options as WorkspaceOptions, TokenReviewer, Workspaces};
+
+/// The group whose members are administrators of every workspace.
+const ADMINS: &str = "system:kcp:admin";
+
+/// How to run a center.
+#[derive(Debug, Clone)]
+pub(crate) struct CenterOptions {
+    /// Where everything is kept.
+    pub(crate) root_directory: PathBuf,
+    /// Where to listen; port 0 takes a free one.
+    pub(crate) address: SocketAddr,
+    /// Where the admin kubeconfig goes, if not into the root directory.
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Where the token hash goes, if not into the root directory.
+    pub(crate) token_store: Option<PathBuf>,
+    /// Further bearer tokens.
+    pub(crate) token_auth_file: Option<PathBuf>,
+    /// Authorities of client certificates.
+    pub(crate) client_ca_file: Option<PathBuf>,
+    /// The URL that clients use, if it is not the address.
+    pub(crate) external_url: Option<String>,
+    /// Further names for the serving certificate.
+    pub(crate) names: Vec<String>,
+    /// Whether users get home workspaces.
+    pub(crate) home_workspaces: bool,
+    /// Which users do.
+    pub(crate) home_creator_groups: Vec<String>,
+}
+
+impl CenterOptions {
+    /// The defaults, in this directory and at this address.
+    pub(crate) fn new(root_directory: impl Into<PathBuf>, address: SocketAddr) -> Self {
+        Self {
+            root_directory: root_directory.into(),
+            address,
+            kubeconfig: None,
+            token_store: None,
+            token_auth_file: None,
+            client_ca_file: None,
+            external_url: None,
+            names: Vec::new(),
+            home_workspaces: true,
+            home_creator_groups: vec!["system:authenticated".to_owned()],
+        }
+    }
+}
+
+/// A running center.
+pub(crate) struct Center {
+    root: RootDirectory,
+    server: Server,
+    driver: tokio::task::JoinHandle<()>,
+    store: Arc<EmbeddedStore>,
+}
+
+impl Center {
+    /// Starts everything, in the order in which each part needs the ones before.
+    pub(crate) async fn start(options: CenterOptions) -> anyhow::Result<Self> {
+        let listener = atoll_server::bind(options.address).await?;
+        let root = RootDirectory::open(&RootOptions {
+            directory: options.root_directory.clone(),
+            kubeconfig: options.kubeconfig,
+            token_store: options.token_store,
+            address: listener
+                .local_addr()
+                .context("cannot tell which port was taken")?,
+            external_url: options.external_url,
+            names: options.names,
+            contexts: Contexts::Workspaces,
+        })
+        .context("cannot prepare the root directory")?;
+        let tokens = tokens(&root, options.token_auth_file.as_deref())?;
+        let client_authorities = match &options.client_ca_file {
+            Some(file) => {
+                pki::read_certificates(file).context("--client-ca-file cannot be used")?
+            }
+            None => Vec::new(),
+        };
+
+        let directory = options.root_directory.join("store");
+        let store = tokio::task::spawn_blocking(move || {
+            embedded::open(embedded::Options {
+                indexes: indexes(),
+                ..embedded::Options::new(directory)
+            })
+        })
+        .await
+        .context("opening the store was interrupted")?
+        .context("cannot open the store")?;
+
+        let known = tokens.clone();
+        let workspaces = Arc::new(Workspaces::new(
+            store.clone(),
+            WorkspaceOptions {
+                external_url: root.base_url.clone(),
+                home_workspaces: options.home_workspaces,
+                home_creator_groups: options.home_creator_groups,
+                authenticator: Some(Arc::new(KnownTokens(known))),
+            },
+        ));
+        let builder = Registry::builder(store.clone(), workspaces.tree.clone());
+        let registry = workspaces.install(builder).build();
+        workspaces
+            .bootstrap(&registry)
+            .await
+            .context("cannot set up the root workspace")?;
+
+        let driver = workspaces.controllers(Driver::new(registry.clone()));
+        let driver = controllers::all().into_iter().fold(driver, Driver::with);
+        let driver = tokio::spawn(driver.run());
+
+        let health = store.clone();
+        let server = ServerBuilder::new(
+            Layout::Workspaces,
+            registry.clone(),
+            workspaces.access.clone(),
+        )
+        .tokens(tokens)
+        .client_authorities(client_authorities)
+        .check(HealthCheck::new("store", move || {
+            health
+                .snapshot(atoll_store::At::Latest)
+                .map(drop)
+                .map_err(|error| error.to_string())
+        }))
+        .metrics(store_metrics(store.clone()))
+        .homes(homes(workspaces, registry))
+        .start(listener, &root.serving, address(&root.base_url))?;
+        Ok(Self {
+            root,
+            server,
+            driver,
+            store,
+        })
+    }
+
+    /// `https://host:port`.
+    pub(crate) fn base_url(&self) -> &str {
+        &self.root.base_url
+    }
+
+    /// The admin kubeconfig.
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        &self.root.kubeconfig
+    }
+
+    /// Ends watches, lets requests finish, and closes the store.
+    pub(crate) async fn stop(self) {
+        self.server.stop().await;
+        self.driver.abort();
+        self.store.close();
+    }
+}
+
+fn tokens(root: &RootDirectory, file: Option<&Path>) -> anyhow::Result<Tokens> {
+    let mut tokens = Tokens::default();
+    if let Some(file) = file {
+        tokens.add_file(file)?;
+    }
+    // After the file: nothing in it can take an administrator's token away.
+    tokens.add(&root.tokens.kcp_admin, UserInfo::new("kcp-admin", [ADMINS]));
+    tokens.add(
+        &root.tokens.shard_admin,
+        UserInfo::new("shard-admin", [MASTERS]),
+    );
+    Ok(tokens)
+}
+
+/// Tells TokenReview whose token it is.
+struct KnownTokens(Tokens);
+
+#[async_trait::async_trait]
+impl TokenReviewer for KnownTokens {
+    async fn user(&self, token: &str) -> Option<UserInfo> {
+        self.0.user(token).map(|user| (*user).clone())
+    }
+}
+
+fn homes(workspaces: Arc<Workspaces>, registry: Registry) -> atoll_server::Homes {
+    Arc::new(move |user| {
+        let (workspaces, registry) = (workspaces.clone(), registry.clone());
+        Box::pin(async move { workspaces.home(&registry, &user).await })
+    })
+}
+
+/// `host:port` of a base URL.
+fn address(base_url: &str) -> String {
+    base_url
+        .trim_start_matches("https://")
+        .split('/')
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn store_metrics(store: Arc<EmbeddedStore>) -> atoll_server::MetricsSource {
+    Arc::new(move |text| {
+        let stats = store.stats();
+        for (name, help, value) in [
+            (
+                "atoll_store_head_revision",
+                "The newest revision",
+                stats.head.0,
+            ),
+            (
+                "atoll_store_oldest_revision",
+                "The oldest revision that can be read",
+                stats.oldest.0,
+            ),
+            (
+                "atoll_store_log_bytes",
+                "Bytes of all log segments",
+                stats.log_bytes,
+            ),
+            (
+                "atoll_store_replica_bytes",
+                "Bytes of the replica's files",
+                stats.replica_bytes,
+            ),
+            (
+                "atoll_store_window_bytes",
+                "Bytes of the window of recent events",
+                stats.window_bytes,
+            ),
+            ("atoll_store_watches", "Open watches", stats.watches),
+        ] {
+            text.push_str(&format!(
+                "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}\n"
+            ));
+        }
+        for (name, help, value) in [
+            (
+                "atoll_store_appends",
+                "Appends that were answered with a revision",
+                stats.appends,
+            ),
+            (
+                "atoll_store_commits",
+                "Group commits, each with one fsync",
+                stats.commits,
+            ),
+            (
+                "atoll_store_watch_overflows",
+                "Times a watch fell behind and caught up by itself",
+                stats.watch_overflows,
+            ),
+        ] {
+            text.push_str(&format!(
+                "# HELP {name} {help}.\n# TYPE {name} counter\n{name}_total {value}\n"
+            ));
+        }
+    })
+}
