@@ -233,9 +233,7 @@ fn scale(whole: &str, fraction: &str, base: i128, exponent: i32) -> (i128, bool)
             None => return (i128::MAX / 2, true),
         }
     }
-    let power = u32::try_from(ten.unsigned_abs())
-        .ok()
-        .and_then(|p| 10i128.checked_pow(p));
+    let power = 10i128.checked_pow(ten.unsigned_abs());
     match (ten >= 0, power) {
         (true, Some(p)) => (mantissa.checked_mul(p).unwrap_or(i128::MAX / 2), exact),
         (true, None) => (i128::MAX / 2, true),

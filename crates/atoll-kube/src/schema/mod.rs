@@ -8,6 +8,7 @@ pub mod compile;
 pub mod decode;
 mod default;
 mod formats;
+mod mismatch;
 mod numbers;
 pub mod object_meta;
 mod openapi_rules;

@@ -8,10 +8,10 @@ use super::numbers::{as_integer, compare, is_multiple};
 use super::{JsonType, ListType, Rules, Schema, SchemaRef, formats};
 use crate::builtin::QUANTITY;
 use crate::quantity::Quantity;
-use crate::status::{FieldError, FieldErrorKind, child, index};
+use crate::status::{FieldError, child, index};
 
 /// How many findings are reported at most.
-pub const MAX_ERRORS: usize = 100;
+const MAX_ERRORS: usize = 100;
 
 /// Where Kubernetes says a finding is when it concerns alternatives, not a field.
 const NO_FIELD: &str = "<nil>";
@@ -22,14 +22,6 @@ impl Schema {
         let mut found = Findings::default();
         node(self, value, path, &mut found);
         found.errors
-    }
-
-    /// The first value whose JSON type is not the schema's, looking no further than types: what keeps a body from being
-    /// decoded at all. A part of a Kubernetes server's `400` for its own kinds.
-    pub fn first_type_error(&self, value: &Value, path: &str) -> Option<FieldError> {
-        self.validate(value, path)
-            .into_iter()
-            .find(|e| e.kind == FieldErrorKind::TypeInvalid)
     }
 }
 
