@@ -167,7 +167,7 @@ async fn insert_once(
         )
         .into());
     }
-    let unknown = strategy::complete(attempt.place.kind, &attempt.target.served, &mut value);
+    let unknown = strategy::complete(attempt.place.kind, &attempt.target.served, &mut value)?;
     let mut faults = draft.decoded.faults.clone();
     faults.extend(unknown);
     super::body::report(

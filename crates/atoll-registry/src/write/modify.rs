@@ -72,7 +72,7 @@ async fn modify_once(
     check_identity(&attempt, &live, &new, name)?;
     meta::remove(&mut new, "resourceVersion");
 
-    let unknown = strategy::complete(attempt.place.kind, &served, &mut new);
+    let unknown = strategy::complete(attempt.place.kind, &served, &mut new)?;
     let mut faults = proposal.faults;
     faults.extend(unknown);
     body::report(&faults, flow.validation, &served, &mut attempt.warnings)?;

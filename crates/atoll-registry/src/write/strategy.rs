@@ -28,9 +28,25 @@ fn defaults(kind: ClusterKind, definition: &Definition) -> bool {
 }
 
 /// Prunes, normalizes and completes an object; gives the texts of unknown fields.
-pub(crate) fn complete(kind: ClusterKind, served: &Served, object: &mut Value) -> Vec<String> {
+///
+/// Refuses what could not be decoded into a built-in kind, and what nests too deep (a patch may have made it so).
+pub(crate) fn complete(
+    kind: ClusterKind,
+    served: &Served,
+    object: &mut Value,
+) -> Result<Vec<String>, Status> {
+    atoll_kube::schema::decode::check_depth(object)?;
     let definition = &served.definition;
     let schema = &served.version().schema;
+    if definition.source == Source::Builtin
+        && let Some(why) = schema.mismatch(object, &definition.names.kind)
+    {
+        return Err(Status::cannot_be_handled(
+            &definition.names.kind,
+            &served.version().name,
+            why,
+        ));
+    }
     let resource = definition.group_resource();
     if resource.resource == "customresourcedefinitions" {
         atoll_kube::definition::default_crd(object);
@@ -43,7 +59,10 @@ pub(crate) fn complete(kind: ClusterKind, served: &Served, object: &mut Value) -
     if defaults(kind, definition) {
         schema.default_into(object);
     }
-    unknown.iter().map(|path| unknown_field(path)).collect()
+    if definition.source == Source::Crd {
+        schema.drop_nulls(object);
+    }
+    Ok(unknown.iter().map(|path| unknown_field(path)).collect())
 }
 
 /// What the system decides about a new object: everything in metadata that a client may not choose.
