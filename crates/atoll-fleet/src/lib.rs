@@ -1,1 +1,168 @@
-//! The edge semantics: ManagedClusters, BindingPolicies, agent sessions and the status that returns.
+//! The edge semantics: what BindingPolicies place on ManagedClusters, through agents' sessions, and the status that returns.
+//!
+//! It joins three things that know nothing of each other: the registry's log of objects, the pure decisions of `atoll-placement`, and the agent protocol of
+//! `atoll-wire`. Always true: what a session sends was durable before its first byte left, and an edge is told to remove only what a durable tombstone names.
+//!
+//! The way of a change: an event is taken in ([`absorb`]), the policies that it concerns are decided ([`decide`]) and appended, the picture ([`model`]) follows, and exactly the
+//! sessions concerned are woken ([`session`]). The way back: reports are batched into the log ([`reports`]), columns change by retraction, and statuses that show them are written
+//! ([`policy_status`], [`returned`], [`lifecycle`]) or computed when read ([`computed`]).
+//!
+//! To the outside: [`FleetDoors`] gives the registry its hooks and computed kinds, [`Fleet::start`] runs the engine, [`AgentService`] is mounted where agents call.
+
+mod absorb;
+pub mod ca;
+mod computed;
+mod consent;
+mod decide;
+mod engine;
+mod feed;
+mod lifecycle;
+mod load;
+mod metrics;
+mod model;
+mod policy_status;
+mod reports;
+mod returned;
+mod rows;
+mod service;
+mod session;
+mod shared;
+mod source;
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use atoll_registry::{Authorizer, Computed, Hook, Registry};
+use parking_lot::{Mutex, RwLock};
+use tokio::task::JoinSet;
+
+pub use ca::FleetCa;
+pub use computed::Mailbox;
+pub use consent::{AnnotationHook, PolicyHook};
+pub use service::{AgentService, JOIN_TOKEN_EXPIRES, JOIN_TOKEN_HASH, PeerCertificate};
+
+use crate::reports::{Reporter, Reports};
+use crate::shared::{Bodies, Dirty, Figures, Shared};
+
+/// The fleet's place in the registry: made before it, filled by [`Fleet::start`].
+pub struct FleetDoors {
+    authorizer: Arc<dyn Authorizer>,
+    seat: Arc<OnceLock<Arc<Shared>>>,
+}
+
+impl FleetDoors {
+    /// Doors that ask this authorizer whether a policy's writer may place on an inventory.
+    pub fn new(authorizer: Arc<dyn Authorizer>) -> Self {
+        FleetDoors {
+            authorizer,
+            seat: Arc::new(OnceLock::new()),
+        }
+    }
+
+    /// Admission of policies and of our annotations.
+    pub fn hooks(&self) -> Vec<Arc<dyn Hook>> {
+        vec![
+            Arc::new(PolicyHook::new(self.authorizer.clone())),
+            Arc::new(AnnotationHook),
+        ]
+    }
+
+    /// Binding and WorkStatus.
+    pub fn computed(&self) -> Vec<Arc<dyn Computed>> {
+        computed::kinds(self.seat.clone())
+    }
+}
+
+/// What the fleet needs.
+pub struct FleetOptions {
+    /// The doors that the registry was built with.
+    pub doors: FleetDoors,
+    /// The registry.
+    pub registry: Registry,
+    /// Signs agents' certificates.
+    pub ca: FleetCa,
+    /// The authority of the center's serving certificate, PEM; agents verify the center with it.
+    pub center_ca_pem: String,
+    /// How long a destination may be away before its condition says so; `None`: two minutes.
+    pub grace: Option<Duration>,
+}
+
+/// Why the fleet did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("the fleet's state could not be loaded: {0}")]
+pub struct StartError(String);
+
+/// The running fleet. Dropping it ends its tasks; sessions end with their streams.
+pub struct Fleet {
+    shared: Arc<Shared>,
+    reports: Reports,
+    _tasks: JoinSet<()>,
+}
+
+impl Fleet {
+    /// Loads the fleet's state, decides what changed while it was down, and runs.
+    pub async fn start(options: FleetOptions) -> Result<Fleet, StartError> {
+        let store = options.registry.store().clone();
+        let shared = Arc::new(Shared {
+            registry: options.registry,
+            store,
+            authorizer: options.doors.authorizer,
+            ca: options.ca,
+            center_ca_pem: options.center_ca_pem,
+            world: RwLock::default(),
+            sessions: session::Sessions::default(),
+            feed: feed::Feed::new(),
+            bodies: Bodies::new(),
+            policy_status: Dirty::new(),
+            returned: Dirty::new(),
+            lifecycle: Dirty::new(),
+            figures: Figures::default(),
+            abouts: Mutex::new(HashMap::new()),
+        });
+        let (engine, position) = engine::Engine::load(shared.clone())
+            .await
+            .map_err(StartError)?;
+        let (reporter, reports) = Reporter::new(shared.clone(), position);
+        // A second start with the same doors would have nobody to answer for; there is none.
+        let _ = options.doors.seat.set(shared.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(engine.run());
+        tasks.spawn(reporter.run());
+        tasks.spawn(policy_status::run(shared.clone()));
+        tasks.spawn(returned::run(shared.clone()));
+        tasks.spawn(lifecycle::run(
+            shared.clone(),
+            options.grace.unwrap_or(lifecycle::GRACE),
+        ));
+        Ok(Fleet {
+            shared,
+            reports,
+            _tasks: tasks,
+        })
+    }
+
+    /// What answers agents.
+    pub fn agent_service(&self) -> AgentService {
+        AgentService {
+            shared: self.shared.clone(),
+            reports: self.reports.clone(),
+        }
+    }
+
+    /// The mailbox view: what each destination should have.
+    pub fn mailbox(&self) -> Mailbox {
+        Mailbox::new(self.shared.clone())
+    }
+
+    /// Appends the fleet's metrics in Prometheus' text form. No label grows with workspaces or edges.
+    pub fn metrics(&self, out: &mut String) {
+        metrics::write(&self.shared, out);
+    }
+
+    /// When a destination was last heard of, by inventory (logical cluster) and name. Known only since this start.
+    pub fn last_seen(&self, inventory: &str, name: &str) -> Option<atoll_kube::Timestamp> {
+        let destination = self.shared.world.read().destination(inventory, name)?;
+        self.shared.last_seen(destination)
+    }
+}

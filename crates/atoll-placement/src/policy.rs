@@ -112,6 +112,8 @@ pub struct Policy {
     pub max_removals: Option<RemovalLimit>,
     /// What deleting does.
     pub deletion: DeletionPolicy,
+    /// The token of a held removal that may go on.
+    pub confirm_removal: Option<String>,
 }
 
 /// Fields of the API that are announced but do not act yet: refused, so that nobody believes they do.
@@ -162,6 +164,7 @@ impl Policy {
             ));
         }
         policy.inventory = text(spec, "inventory", "spec", &mut errors);
+        policy.confirm_removal = text(spec, "confirmRemoval", "spec", &mut errors);
         policy.suspend = flag(spec, "suspend", "spec", &mut errors);
         policy.max_removals = match spec.get("maxRemovals") {
             None | Some(Value::Null) => None,

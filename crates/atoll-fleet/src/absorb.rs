@@ -1,0 +1,680 @@
+//! What an event of the log means for the picture of the fleet: which destinations, objects and policies changed, and which policies have to be decided anew.
+//!
+//! Nothing is appended here. Policies to decide are collected; destinations that are new wait for their index to be durable.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use atoll_kube::{RowRef, meta};
+use atoll_placement::Destination;
+use atoll_placement::bundle::CopyFlags;
+use atoll_placement::clean;
+use atoll_placement::inventory::Labels;
+use atoll_placement::place::{ObjectIndex, Placed};
+use atoll_placement::policy::{Candidate, Modulation, Policy};
+use atoll_registry::{ObjectKey, Registry, ResourceId};
+use atoll_store::{Key, Revision, Snapshot};
+use atoll_wire::CopyId;
+use serde_json::Value;
+
+use crate::consent;
+use crate::model::{DestinationState, PolicyIndex, PolicyState, World};
+use crate::source::{self, CONTROL, CRDS, OCM, SourceError};
+
+/// What is to be done after some events.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    /// Policies to decide.
+    pub(crate) policies: BTreeSet<PolicyIndex>,
+    /// ManagedClusters that have no index yet.
+    pub(crate) new_destinations: Vec<DestinationState>,
+    /// Destinations that changed or went.
+    pub(crate) changed_destinations: BTreeSet<Destination>,
+    pub(crate) gone_destinations: Vec<(Destination, DestinationState)>,
+    /// Objects whose own row has to be read again (an autoscaler began or ceased to target them).
+    pub(crate) reread: BTreeSet<Key>,
+    /// Namespaces whose objects have to be tested again: (cluster, namespace).
+    pub(crate) retest: BTreeSet<(String, String)>,
+    /// Workspaces all of whose objects have to be tested against one policy.
+    pub(crate) rescan: BTreeSet<PolicyIndex>,
+}
+
+/// Events and rows on their way into the picture.
+pub(crate) struct Absorb<'a> {
+    pub(crate) registry: &'a Registry,
+    pub(crate) snapshot: &'a dyn Snapshot,
+    pub(crate) world: &'a mut World,
+    pub(crate) pending: &'a mut Pending,
+}
+
+impl Absorb<'_> {
+    /// Takes in the present row of a key (`None`: it is gone).
+    pub(crate) fn row(
+        &mut self,
+        key: &Key,
+        row: Option<&[u8]>,
+        revision: Revision,
+    ) -> Result<(), SourceError> {
+        let Some(parts) = ObjectKey::parse(key) else {
+            return Ok(());
+        };
+        match (parts.group, parts.resource) {
+            (OCM, "managedclusters") => self.destination(&parts, row),
+            (CONTROL, "bindingpolicies") => self.policy(&parts, row, revision),
+            ("core.kcp.io", "logicalclusters") => {
+                let waiting = self
+                    .world
+                    .policies
+                    .iter()
+                    .filter(|(_, p)| p.inventory.is_none() || &*p.cluster == parts.cluster);
+                self.pending
+                    .policies
+                    .extend(waiting.map(|(index, _)| *index));
+                Ok(())
+            }
+            ("rbac.authorization.k8s.io", _)
+                if self.world.inventories.contains_key(parts.cluster) =>
+            {
+                let refused =
+                    self.world.policies.iter().filter(|(_, p)| {
+                        p.refused && p.inventory.as_deref() == Some(parts.cluster)
+                    });
+                self.pending
+                    .policies
+                    .extend(refused.map(|(index, _)| *index));
+                Ok(())
+            }
+            _ if self.world.what.knows(parts.cluster)
+                && clean::travels(parts.group, parts.resource) =>
+            {
+                self.object(key, &parts, row, revision)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn destination(
+        &mut self,
+        parts: &ObjectKey<'_>,
+        row: Option<&[u8]>,
+    ) -> Result<(), SourceError> {
+        let new = match row {
+            Some(row) => {
+                let value = source::control_value(
+                    row,
+                    "cluster.open-cluster-management.io/v1",
+                    "ManagedCluster",
+                )?;
+                Some(source::destination_state(parts.cluster, &value))
+            }
+            None => None,
+        };
+        let known = self.world.destination(parts.cluster, parts.name);
+        let same = match (known.and_then(|d| self.world.destinations.get(&d)), &new) {
+            (Some(old), Some(new)) => old.uid == new.uid,
+            _ => false,
+        };
+        if let Some(index) = known.filter(|_| !same) {
+            self.remove_destination(index);
+        }
+        match (known, new) {
+            (Some(index), Some(new)) if same => self.change_destination(index, new),
+            (_, Some(new)) => self.pending.new_destinations.push(new),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn change_destination(&mut self, index: Destination, mut new: DestinationState) {
+        let Some(old) = self.world.destinations.get(&index).cloned() else {
+            return;
+        };
+        new.last_seen = old.last_seen;
+        if let Some(inventory) = self.world.inventories.get_mut(&new.inventory) {
+            inventory
+                .index
+                .change(index, &old.labels, &new.labels, new.accepted);
+        }
+        if old.labels != new.labels || old.accepted != new.accepted {
+            self.reconsider(
+                &new.inventory,
+                &old.labels,
+                &new.labels,
+                old.accepted != new.accepted,
+            );
+        }
+        if old.accepted != new.accepted || old.resume != new.resume {
+            self.pending.changed_destinations.insert(index);
+        }
+        self.world.destinations.insert(index, new);
+    }
+
+    /// Policies whose selection of one destination differs between two sets of labels.
+    fn reconsider(&mut self, inventory: &str, old: &Labels, new: &Labels, acceptance: bool) {
+        let Some(state) = self.world.inventories.get(inventory) else {
+            return;
+        };
+        for index in &state.policies {
+            let Some(policy) = self.world.policies.get(index) else {
+                continue;
+            };
+            let selects = |labels: &Labels| {
+                policy
+                    .spec
+                    .clusters
+                    .iter()
+                    .any(|s| s.matches(|key| labels.get(key).map(String::as_str)))
+            };
+            let (before, after) = (selects(old), selects(new));
+            if before != after || (acceptance && after) {
+                self.pending.policies.insert(*index);
+            }
+        }
+    }
+
+    /// Enters a destination whose index is durable.
+    pub(crate) fn add_destination(&mut self, index: Destination, state: DestinationState) {
+        self.world.next_destination = self.world.next_destination.max(index.0 + 1);
+        let inventory = self
+            .world
+            .inventories
+            .entry(state.inventory.clone())
+            .or_default();
+        inventory.index.add(index, &state.labels, state.accepted);
+        inventory.by_name.insert(state.name.clone(), index);
+        self.world.by_uid.insert(state.uid.clone(), index);
+        self.reconsider(&state.inventory, &Labels::new(), &state.labels, true);
+        self.pending.changed_destinations.insert(index);
+        self.world.destinations.insert(index, state);
+    }
+
+    /// The ManagedCluster is gone: it is detached, its workloads stay.
+    pub(crate) fn remove_destination(&mut self, index: Destination) {
+        let Some(state) = self.world.destinations.remove(&index) else {
+            return;
+        };
+        self.world.by_uid.remove(&state.uid);
+        self.world.connected.remove(index.0);
+        if let Some(inventory) = self.world.inventories.get_mut(&state.inventory) {
+            inventory.index.remove(index, &state.labels);
+            inventory.by_name.remove(&state.name);
+        }
+        let held = self
+            .world
+            .policies
+            .iter()
+            .filter(|(_, p)| p.placed.assigned.contains(index.0))
+            .map(|(i, _)| *i);
+        self.pending.policies.extend(held);
+        for column in self.world.columns.values_mut() {
+            column.set(&mut self.world.values, index, None);
+        }
+        for tombstone in self.world.tombstones.values_mut() {
+            tombstone.remove.remove(index.0);
+            tombstone.orphan.remove(index.0);
+        }
+        self.pending.gone_destinations.push((index, state));
+    }
+
+    fn policy(
+        &mut self,
+        parts: &ObjectKey<'_>,
+        row: Option<&[u8]>,
+        revision: Revision,
+    ) -> Result<(), SourceError> {
+        let id: (Arc<str>, Arc<str>) = (parts.cluster.into(), parts.name.into());
+        let value = match row {
+            Some(row) => Some(source::control_value(
+                row,
+                "control.kubestellar.io/v1alpha1",
+                "BindingPolicy",
+            )?),
+            None => None,
+        };
+        let value = value.filter(|v| !meta::is_deleting(v));
+        let known = self.world.by_policy.get(&id).copied();
+        let uid = value.as_ref().map(|v| meta::uid(v).to_owned());
+        if let Some(index) = known {
+            let same = self
+                .world
+                .policies
+                .get(&index)
+                .is_some_and(|p| Some(&*p.uid) == uid.as_deref());
+            if !same {
+                self.drop_policy(index);
+                self.world.by_policy.remove(&id);
+            } else if let Some(value) = &value {
+                self.change_policy(index, value);
+                return Ok(());
+            }
+        }
+        let Some(value) = value else { return Ok(()) };
+        let index = self.enter_policy(id, meta::uid(&value), revision);
+        self.change_policy(index, &value);
+        Ok(())
+    }
+
+    /// A record for a policy, with nothing placed.
+    pub(crate) fn enter_policy(
+        &mut self,
+        id: (Arc<str>, Arc<str>),
+        uid: &str,
+        revision: Revision,
+    ) -> PolicyIndex {
+        let index = PolicyIndex(self.world.next_policy);
+        self.world.next_policy += 1;
+        let spec = Arc::new(Policy::default());
+        self.world.what.add(&id.0, index, &spec);
+        self.world.policies.insert(
+            index,
+            PolicyState {
+                cluster: id.0.clone(),
+                name: id.1.clone(),
+                uid: uid.into(),
+                // Not yet looked at: any generation is news.
+                generation: -1,
+                spec,
+                parsed: false,
+                problems: Vec::new(),
+                inventory: None,
+                deleted: false,
+                selected: BTreeMap::new(),
+                placed: Placed::default(),
+                entries: BTreeMap::new(),
+                ordinal: 0,
+                content: String::new(),
+                orphan: false,
+                held: None,
+                refused: false,
+                recent: std::collections::VecDeque::new(),
+                changed: revision,
+            },
+        );
+        self.world.by_policy.insert(id, index);
+        index
+    }
+
+    fn change_policy(&mut self, index: PolicyIndex, value: &Value) {
+        let Some(policy) = self.world.policies.get_mut(&index) else {
+            return;
+        };
+        let generation = meta::generation(value);
+        if generation == policy.generation {
+            return;
+        }
+        policy.generation = generation;
+        self.pending.policies.insert(index);
+        match Policy::parse(value.get("spec").unwrap_or(&Value::Null)) {
+            Ok(spec) => {
+                policy.problems.clear();
+                policy.parsed = true;
+                let again = policy.spec.downsync != spec.downsync;
+                let old = std::mem::replace(&mut policy.spec, Arc::new(spec));
+                if again {
+                    self.pending.rescan.insert(index);
+                    let (cluster, new) = (policy.cluster.clone(), policy.spec.clone());
+                    self.world.what.remove(&cluster, index, &old);
+                    self.world.what.add(&cluster, index, &new);
+                }
+            }
+            // The last good spec stays in force.
+            Err(errors) => policy.problems = errors.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn drop_policy(&mut self, index: PolicyIndex) {
+        let Some(policy) = self.world.policies.get_mut(&index) else {
+            return;
+        };
+        policy.deleted = true;
+        policy.selected.clear();
+        let (cluster, spec) = (policy.cluster.clone(), policy.spec.clone());
+        self.world.what.remove(&cluster, index, &spec);
+        self.pending.policies.insert(index);
+    }
+
+    fn object(
+        &mut self,
+        key: &Key,
+        parts: &ObjectKey<'_>,
+        row: Option<&[u8]>,
+        revision: Revision,
+    ) -> Result<(), SourceError> {
+        let parsed = match row {
+            Some(row) => Some(
+                RowRef::parse(row)
+                    .map_err(|e| SourceError(format!("a stored row is damaged: {e}")))?,
+            ),
+            None => None,
+        };
+        let parsed = parsed.filter(|r| !r.is_deleting());
+        let known = self.world.by_key.get(key).copied();
+        let carrier = matches!(
+            (parts.group, parts.resource),
+            ("", "namespaces") | (CRDS, "customresourcedefinitions")
+        );
+        if carrier {
+            // It may be carried along by objects that are there already; a Namespace's labels may select them.
+            for index in self.world.what.of_cluster(parts.cluster) {
+                let reads = self
+                    .world
+                    .policies
+                    .get(&index)
+                    .is_some_and(|p| p.spec.reads_namespace_labels());
+                if known.is_none() {
+                    self.pending.policies.insert(index);
+                }
+                if reads && parts.resource == "namespaces" {
+                    self.pending
+                        .retest
+                        .insert((parts.cluster.to_owned(), parts.name.to_owned()));
+                }
+            }
+        }
+        if let Some(index) = known {
+            let same = self
+                .world
+                .objects
+                .get(&index)
+                .is_some_and(|o| parsed.as_ref().is_some_and(|r| r.uid() == o.copy.uid));
+            if !same {
+                self.lose(index);
+                self.world.by_key.remove(key);
+            }
+        }
+        if let Some(parsed) = parsed
+            && let Some(row) = row
+        {
+            self.test(key, parts, &parsed, row, revision)?;
+        }
+        Ok(())
+    }
+
+    /// The object is gone.
+    fn lose(&mut self, index: ObjectIndex) {
+        let Some(object) = self.world.objects.get_mut(&index) else {
+            return;
+        };
+        object.live = false;
+        let scaled = object.scales.is_some();
+        for policy in object.policies.clone() {
+            if let Some(policy) = self.world.policies.get_mut(&policy) {
+                policy.selected.remove(&index);
+            }
+            self.pending.policies.insert(policy);
+        }
+        if scaled {
+            self.reread_target(index);
+        }
+    }
+
+    /// Which policies select the object now?
+    fn test(
+        &mut self,
+        key: &Key,
+        parts: &ObjectKey<'_>,
+        row: &RowRef<'_>,
+        bytes: &[u8],
+        revision: Revision,
+    ) -> Result<(), SourceError> {
+        let copy = CopyId {
+            cluster: parts.cluster.to_owned(),
+            uid: row.uid().to_owned(),
+        };
+        let candidates = self
+            .world
+            .what
+            .candidates(parts.cluster, parts.group, parts.resource);
+        let known = self.world.by_copy.get(&copy).copied();
+        if candidates.is_empty() && known.is_none() {
+            return Ok(());
+        }
+        let namespace_labels = match parts.namespace() {
+            Some(namespace) => source::namespace_labels(self.snapshot, parts.cluster, namespace)?,
+            None => Labels::new(),
+        };
+        let candidate = Candidate {
+            group: parts.group,
+            resource: parts.resource,
+            namespace: parts.namespace(),
+            name: parts.name,
+            labels: &|key| row.label(key).map(str::to_owned),
+            namespace_labels: &|key| namespace_labels.get(key).cloned(),
+        };
+        let mut selecting: BTreeMap<PolicyIndex, Modulation> = BTreeMap::new();
+        for index in candidates {
+            if let Some(found) = self
+                .world
+                .policies
+                .get(&index)
+                .filter(|p| !p.deleted)
+                .and_then(|p| p.spec.select(&candidate))
+            {
+                selecting.insert(index, found);
+            }
+        }
+        if selecting.is_empty() && known.is_none() {
+            return Ok(());
+        }
+        let index = self.enter(key, parts, &copy, bytes, revision)?;
+        let Some(index) = index else { return Ok(()) };
+        let concerned: BTreeSet<PolicyIndex> = self
+            .world
+            .objects
+            .get(&index)
+            .map(|o| o.policies.iter().chain(selecting.keys()).copied().collect())
+            .unwrap_or_default();
+        for policy_index in concerned {
+            self.pending.policies.insert(policy_index);
+            let Some(policy) = self.world.policies.get_mut(&policy_index) else {
+                continue;
+            };
+            match selecting.remove(&policy_index) {
+                Some(modulation) => {
+                    policy.selected.insert(index, modulation);
+                    if let Some(object) = self.world.objects.get_mut(&index) {
+                        object.policies.insert(policy_index);
+                    }
+                }
+                None => {
+                    policy.selected.remove(&index);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes or renews an object's record from its row. `None` when its kind is not served any more: nothing is concluded from that.
+    fn enter(
+        &mut self,
+        key: &Key,
+        parts: &ObjectKey<'_>,
+        copy: &CopyId,
+        bytes: &[u8],
+        revision: Revision,
+    ) -> Result<Option<ObjectIndex>, SourceError> {
+        let Some(kind) = source::kind_of(self.registry, parts) else {
+            return Ok(self.world.by_copy.get(copy).copied());
+        };
+        let value = source::value_of(bytes, parts.group, &kind)?;
+        let scaled = self
+            .world
+            .is_scaled(parts.cluster, parts.namespace, &kind.kind, parts.name);
+        let fresh = source::payload_object(key, parts, &kind, &value, revision, scaled);
+        let rescaled = fresh.scales.is_some();
+        let index = match self.world.by_copy.get(copy).copied() {
+            Some(index) => {
+                let before = self
+                    .world
+                    .objects
+                    .get(&index)
+                    .and_then(|o| o.scales.clone());
+                if before != fresh.scales && before.is_some() {
+                    self.reread_target(index);
+                }
+                self.world.by_key.insert(key.clone(), index);
+                if let Some(object) = self.world.objects.get_mut(&index) {
+                    let (policies, returned) =
+                        (std::mem::take(&mut object.policies), object.returned);
+                    *object = fresh;
+                    object.policies = policies;
+                    object.returned = returned;
+                }
+                index
+            }
+            None => self.world.intern(copy, || fresh),
+        };
+        if rescaled {
+            self.reread_target(index);
+        }
+        Ok(Some(index))
+    }
+
+    /// The workload that an autoscaler targets travels differently from now on.
+    fn reread_target(&mut self, autoscaler: ObjectIndex) {
+        let Some(scaler) = self.world.objects.get(&autoscaler) else {
+            return;
+        };
+        let Some((kind, name)) = scaler.scales.clone() else {
+            return;
+        };
+        let (cluster, namespace) = (
+            scaler.copy.cluster.clone(),
+            scaler.reference.namespace.clone(),
+        );
+        let target = self.world.objects.values().find(|o| {
+            o.copy.cluster == cluster
+                && o.reference.namespace == namespace
+                && o.reference.kind == kind
+                && o.reference.name == name
+        });
+        if let Some(target) = target {
+            self.pending.reread.insert(target.key.clone());
+        }
+    }
+
+    /// Tests every object of a workspace, or of one of its namespaces.
+    pub(crate) fn scan(
+        &mut self,
+        cluster: &str,
+        namespace: Option<&str>,
+    ) -> Result<(), SourceError> {
+        for prefix in source::ranges(self.snapshot, cluster)? {
+            for item in self.snapshot.range(&prefix, None) {
+                let (key, version) = item.map_err(|e| SourceError(e.to_string()))?;
+                let Some(parts) = ObjectKey::parse(&key) else {
+                    continue;
+                };
+                if namespace.is_none_or(|n| parts.namespace == n) {
+                    self.object(&key, &parts, Some(&version.row), version.modified)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a policy should place: what it selects, and the Namespaces and definitions that this needs.
+    pub(crate) fn closure(
+        &mut self,
+        index: PolicyIndex,
+    ) -> Result<BTreeMap<ObjectIndex, CopyFlags>, SourceError> {
+        let Some(policy) = self.world.policies.get(&index) else {
+            return Ok(BTreeMap::new());
+        };
+        let cluster = policy.cluster.clone();
+        let mut wanted = BTreeMap::new();
+        let mut needed: BTreeSet<Key> = BTreeSet::new();
+        for (object_index, modulation) in &policy.selected {
+            let Some(object) = self.world.objects.get(object_index).filter(|o| o.live) else {
+                continue;
+            };
+            let r = &object.reference;
+            let builtin = r.group.is_empty()
+                && r.resource == "namespaces"
+                && clean::is_builtin_namespace(&r.name);
+            wanted.insert(
+                *object_index,
+                CopyFlags {
+                    create_only: modulation.create_only,
+                    adopt: modulation.adopt,
+                    implicit: builtin,
+                },
+            );
+            if r.namespaced && !clean::is_builtin_namespace(&r.namespace) {
+                needed.insert(ResourceId::builtin("", "namespaces").key(
+                    &cluster,
+                    None,
+                    &r.namespace,
+                ));
+            }
+            if object
+                .key
+                .component(2)
+                .is_some_and(|identity| !identity.is_empty())
+            {
+                let name = format!("{}.{}", r.resource, r.group);
+                needed.insert(
+                    ResourceId::builtin(CRDS, "customresourcedefinitions")
+                        .key(&cluster, None, &name),
+                );
+            }
+        }
+        for key in needed {
+            let Some(version) = self
+                .snapshot
+                .get(&key)
+                .map_err(|e| SourceError(e.to_string()))?
+            else {
+                continue;
+            };
+            let Some(parts) = ObjectKey::parse(&key) else {
+                continue;
+            };
+            let row = RowRef::parse(&version.row).map_err(|e| SourceError(e.to_string()))?;
+            let copy = CopyId {
+                cluster: cluster.to_string(),
+                uid: row.uid().to_owned(),
+            };
+            let object = match self.world.by_copy.get(&copy).copied() {
+                Some(object) if self.world.objects.get(&object).is_some_and(|o| o.live) => {
+                    Some(object)
+                }
+                _ => self.enter(&key, &parts, &copy, &version.row, version.modified)?,
+            };
+            if let Some(object) = object {
+                wanted.entry(object).or_insert(CopyFlags {
+                    implicit: true,
+                    ..CopyFlags::default()
+                });
+                if let Some(object) = self.world.objects.get_mut(&object) {
+                    object.policies.insert(index);
+                }
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Finds the inventory of a policy; the error is for its condition.
+    pub(crate) fn resolve_inventory(&mut self, index: PolicyIndex) -> Result<(), String> {
+        let Some(policy) = self.world.policies.get(&index) else {
+            return Ok(());
+        };
+        let found = consent::resolve(
+            self.registry.resolver().as_ref(),
+            self.snapshot,
+            &policy.cluster,
+            &policy.spec,
+        )?;
+        let found: Arc<str> = Arc::from(found.as_str());
+        self.world
+            .inventories
+            .entry(found.clone())
+            .or_default()
+            .policies
+            .insert(index);
+        if let Some(policy) = self.world.policies.get_mut(&index) {
+            policy.inventory = Some(found);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,211 @@
+//! Whose inventory a policy uses, and whether its owner consents.
+//!
+//! The inventory is `spec.inventory`, else the annotation `edge.atoll.dev/inventory` on the payload workspace's LogicalCluster, else the sibling workspace named
+//! `inventory`. Whoever writes a policy needs the verb `place` on `inventories.edge.atoll.dev` `cluster` there; who that was is remembered, so that withdrawing
+//! the permission stops new placements (and removes nothing).
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use atoll_kube::{GroupKind, GroupResource, Status, UserInfo, meta};
+use atoll_placement::bundle;
+use atoll_placement::policy::Policy;
+use atoll_registry::{
+    Attributes, Authorizer, ClusterKind, ClusterName, ClusterResolver, Clusters, Decision, Hook,
+    Operation, Registry, ResourceId, Review,
+};
+use atoll_store::{Snapshot, Write};
+use serde_json::Value;
+
+use crate::rows;
+use crate::source::CONTROL;
+
+/// Names the inventory of a payload workspace.
+const INVENTORY: &str = "edge.atoll.dev/inventory";
+
+/// The logical cluster of the inventory that a policy of `cluster` uses; the error is for the policy's condition.
+pub(crate) fn resolve(
+    resolver: &dyn ClusterResolver,
+    snapshot: &dyn Snapshot,
+    cluster: &str,
+    spec: &Policy,
+) -> Result<ClusterName, String> {
+    let of = |path: &str| -> Result<ClusterName, String> {
+        let found = resolver
+            .resolve(path)
+            .map_err(|_| format!("there is no workspace {path:?}"))?;
+        match resolver.kind(&found) {
+            Ok(ClusterKind::Inventory) => Ok(found),
+            _ => Err(format!("workspace {path:?} is not of type inventory")),
+        }
+    };
+    if let Some(path) = &spec.inventory {
+        return of(path);
+    }
+    let logical = logical_cluster(snapshot, cluster)?;
+    if let Some(path) = logical
+        .as_ref()
+        .and_then(|l| meta::annotation(l, INVENTORY))
+    {
+        return of(path);
+    }
+    let path = logical
+        .as_ref()
+        .and_then(|l| meta::annotation(l, "kcp.io/path"))
+        .unwrap_or(cluster);
+    match path.rsplit_once(':') {
+        Some((parent, _)) => of(&format!("{parent}:inventory")).map_err(|why| {
+            format!("{why}; name the inventory in spec.inventory or in the annotation {INVENTORY}")
+        }),
+        None => Err(
+            "spec.inventory is not set, and the workspace has no parent to look for one beside it"
+                .to_owned(),
+        ),
+    }
+}
+
+fn logical_cluster(snapshot: &dyn Snapshot, cluster: &str) -> Result<Option<Value>, String> {
+    let key = ResourceId::builtin("core.kcp.io", "logicalclusters").key(cluster, None, "cluster");
+    let Some(version) = snapshot.get(&key).map_err(|e| e.to_string())? else {
+        return Ok(None);
+    };
+    crate::source::control_value(&version.row, "core.kcp.io/v1alpha1", "LogicalCluster")
+        .map(Some)
+        .map_err(|e| e.to_string())
+}
+
+/// Whether a user may place on an inventory.
+pub(crate) fn may_place(
+    authorizer: &dyn Authorizer,
+    user: &Arc<UserInfo>,
+    inventory: &ClusterName,
+) -> Result<(), String> {
+    if user.is_in("system:masters") {
+        return Ok(());
+    }
+    let attributes = Attributes {
+        user: user.clone(),
+        verb: "place".to_owned(),
+        clusters: Clusters::One(inventory.clone()),
+        group: "edge.atoll.dev".to_owned(),
+        version: "v1alpha1".to_owned(),
+        resource: "inventories".to_owned(),
+        subresource: None,
+        namespace: None,
+        name: Some("cluster".to_owned()),
+        path: None,
+    };
+    match authorizer.authorize(&attributes) {
+        Decision::Allow => Ok(()),
+        Decision::Deny(_) | Decision::NoOpinion(_) => Err(format!(
+            "user {:?} needs the verb \"place\" on inventories.edge.atoll.dev \"cluster\" in the inventory (logical cluster {inventory})",
+            user.username
+        )),
+    }
+}
+
+/// Who wrote a policy last; `None` for one that was written by the system.
+pub(crate) fn writer(
+    snapshot: &dyn Snapshot,
+    cluster: &str,
+    policy: &str,
+) -> Option<Arc<UserInfo>> {
+    let version = snapshot.get(&rows::consent(cluster, policy)).ok()??;
+    serde_json::from_slice(&version.row).ok().map(Arc::new)
+}
+
+/// Admission of BindingPolicies, and of our annotations on payload objects.
+pub struct PolicyHook {
+    authorizer: Arc<dyn Authorizer>,
+}
+
+impl PolicyHook {
+    /// Asks this authorizer for consent.
+    pub fn new(authorizer: Arc<dyn Authorizer>) -> Self {
+        PolicyHook { authorizer }
+    }
+}
+
+#[async_trait]
+impl Hook for PolicyHook {
+    fn resources(&self) -> Vec<GroupResource> {
+        vec![GroupResource::new(CONTROL, "bindingpolicies")]
+    }
+
+    async fn admit(&self, registry: &Registry, review: &mut Review<'_>) -> Result<(), Status> {
+        let key = rows::consent(review.cluster.as_str(), review.name());
+        if review.operation == Operation::Delete {
+            review.writes.push(Write::Delete(key, None));
+            return Ok(());
+        }
+        let unchanged = review
+            .old
+            .is_some_and(|old| old.get("spec") == review.object.get("spec"));
+        if review.subresource.is_some() || unchanged {
+            return Ok(());
+        }
+        let spec = review.object.get("spec").cloned().unwrap_or(Value::Null);
+        let policy = Policy::parse(&spec).map_err(|errors| {
+            Status::invalid(
+                &GroupKind::new(CONTROL, "BindingPolicy"),
+                review.name(),
+                &errors,
+            )
+        })?;
+        if policy.clusters.is_empty() || policy.downsync.is_empty() {
+            review.warnings.push(
+                "a BindingPolicy without clusterSelectors or without downsync selects nothing"
+                    .to_owned(),
+            );
+        }
+        match resolve(
+            registry.resolver().as_ref(),
+            review.snapshot.as_ref(),
+            review.cluster.as_str(),
+            &policy,
+        ) {
+            Ok(inventory) => {
+                may_place(self.authorizer.as_ref(), &review.call.user, &inventory).map_err(
+                    |why| {
+                        Status::forbidden(
+                            &GroupResource::new(CONTROL, "bindingpolicies"),
+                            review.name(),
+                            why,
+                        )
+                    },
+                )?;
+            }
+            // The inventory may come later; nothing is placed until then, and its owner's consent is asked again.
+            Err(why) => review
+                .warnings
+                .push(format!("nothing is placed yet: {why}")),
+        }
+        let user = serde_json::to_vec(review.call.user.as_ref())
+            .map_err(|e| Status::internal(e.to_string()))?;
+        review.writes.push(Write::Put(key, user.into()));
+        Ok(())
+    }
+}
+
+/// Refuses payload objects whose annotations of ours cannot be understood.
+pub struct AnnotationHook;
+
+#[async_trait]
+impl Hook for AnnotationHook {
+    fn resources(&self) -> Vec<GroupResource> {
+        Vec::new()
+    }
+
+    async fn admit(&self, _registry: &Registry, review: &mut Review<'_>) -> Result<(), Status> {
+        if review.kind != ClusterKind::Payload || review.operation == Operation::Delete {
+            return Ok(());
+        }
+        let errors = bundle::check_annotations(review.object);
+        if errors.is_empty() {
+            return Ok(());
+        }
+        let definition = review.definition;
+        let kind = GroupKind::new(definition.group.clone(), definition.names.kind.clone());
+        Err(Status::invalid(&kind, meta::name(review.object), &errors))
+    }
+}

@@ -1,0 +1,285 @@
+//! The loop that joins the log to decisions: take events, absorb them, decide the policies they concern.
+//!
+//! The only task that changes placements. It holds the picture's lock while it thinks, never while it waits for the log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use atoll_placement::Destination;
+use atoll_store::{At, Check, Event, Prefix, Revision, Watch, WatchItem, Write};
+
+use crate::absorb::{Absorb, Pending};
+use crate::decide;
+use crate::load::{self, ReportPosition};
+use crate::model::World;
+use crate::rows::{self, DestinationRow};
+use crate::shared::Shared;
+
+/// Events taken in before policies are decided.
+const BATCH: usize = 512;
+/// How long a failed decision waits.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The engine.
+pub(crate) struct Engine {
+    shared: Arc<Shared>,
+    pending: Pending,
+    watch: Watch,
+}
+
+impl Engine {
+    /// Loads the picture and decides what changed meanwhile.
+    pub(crate) async fn load(shared: Arc<Shared>) -> Result<(Self, ReportPosition), String> {
+        shared.store.barrier().await;
+        let snapshot = shared
+            .store
+            .snapshot(At::Latest)
+            .map_err(|e| e.to_string())?;
+        let mut pending = Pending::default();
+        let mut world = World::default();
+        let position = load::load(&shared, snapshot.as_ref(), &mut world, &mut pending)?;
+        let watch = shared
+            .store
+            .watch(Prefix::all(), world.applied)
+            .map_err(|e| e.to_string())?;
+        drop(snapshot);
+        *shared.world.write() = world;
+        let mut engine = Engine {
+            shared,
+            pending,
+            watch,
+        };
+        engine.settle().await;
+        Ok((engine, position))
+    }
+
+    /// Runs until the store stops.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let waiting =
+                !self.pending.policies.is_empty() || !self.pending.new_destinations.is_empty();
+            let item = if waiting {
+                match tokio::time::timeout(RETRY, self.watch.next()).await {
+                    Ok(item) => Some(item),
+                    Err(_) => None,
+                }
+            } else {
+                Some(self.watch.next().await)
+            };
+            match item {
+                Some(WatchItem::Event(event)) => self.take_in(event).await,
+                Some(WatchItem::Progress(_)) | None => {}
+                Some(WatchItem::Lost(error)) => {
+                    tracing::warn!(%error, "the fleet lost its place in the log and looks at everything again");
+                    if !self.look_again().await {
+                        return;
+                    }
+                }
+            }
+            self.settle().await;
+        }
+    }
+
+    /// Absorbs an event and whatever else is there already.
+    async fn take_in(&mut self, event: Arc<Event>) {
+        let mut events = vec![event];
+        while events.len() < BATCH {
+            match tokio::time::timeout(Duration::ZERO, self.watch.next()).await {
+                Ok(WatchItem::Event(event)) => events.push(event),
+                Ok(WatchItem::Progress(_)) => {}
+                Ok(WatchItem::Lost(_)) | Err(_) => break,
+            }
+        }
+        let Ok(snapshot) = self.shared.store.snapshot(At::Latest) else {
+            return;
+        };
+        let mut world = self.shared.world.write();
+        let mut absorb = Absorb {
+            registry: &self.shared.registry,
+            snapshot: snapshot.as_ref(),
+            world: &mut world,
+            pending: &mut self.pending,
+        };
+        let mut last = Revision(0);
+        for event in &events {
+            last = event.revision;
+            if let Err(error) = absorb.row(&event.key, event.current.as_deref(), event.revision) {
+                tracing::error!(key = %event.key, %error, "an event could not be taken in");
+            }
+        }
+        absorb.world.applied = absorb.world.applied.max(last);
+    }
+
+    /// After the watch was lost: every policy, destination and object is looked at again.
+    async fn look_again(&mut self) -> bool {
+        let Ok(snapshot) = self.shared.store.snapshot(At::Latest) else {
+            return false;
+        };
+        let Ok(watch) = self.shared.store.watch(Prefix::all(), snapshot.revision()) else {
+            return false;
+        };
+        self.watch = watch;
+        let mut world = self.shared.world.write();
+        let policies: Vec<_> = world
+            .policies
+            .values()
+            .map(|p| (p.cluster.clone(), p.name.clone()))
+            .collect();
+        let destinations: Vec<_> = world
+            .destinations
+            .values()
+            .map(|d| (d.inventory.clone(), d.name.clone()))
+            .collect();
+        let objects: Vec<_> = world.objects.values().map(|o| o.key.clone()).collect();
+        let mut absorb = Absorb {
+            registry: &self.shared.registry,
+            snapshot: snapshot.as_ref(),
+            world: &mut world,
+            pending: &mut self.pending,
+        };
+        let mut keys: Vec<_> = policies
+            .iter()
+            .map(|(c, n)| crate::source::policies().key(c, None, n))
+            .collect();
+        keys.extend(
+            destinations
+                .iter()
+                .map(|(c, n)| crate::source::managed_clusters().key(c, None, n)),
+        );
+        keys.extend(objects);
+        for family in [crate::source::policies(), crate::source::managed_clusters()] {
+            keys.extend(
+                snapshot
+                    .range(&family.family(), None)
+                    .filter_map(|i| i.ok().map(|(key, _)| key)),
+            );
+        }
+        for key in keys {
+            let Ok(version) = snapshot.get(&key) else {
+                return false;
+            };
+            let (row, revision) =
+                version.map_or((None, Revision(0)), |v| (Some(v.row), v.modified));
+            if let Err(error) = absorb.row(&key, row.as_deref(), revision) {
+                tracing::error!(%key, %error, "a row could not be taken in");
+            }
+        }
+        let all: Vec<_> = absorb.world.policies.keys().copied().collect();
+        absorb.pending.rescan.extend(all.iter().copied());
+        absorb.pending.policies.extend(all);
+        absorb.world.applied = absorb.world.applied.max(snapshot.revision());
+        true
+    }
+
+    /// Does what is pending until nothing is, or until something has to wait.
+    async fn settle(&mut self) {
+        self.enter_destinations().await;
+        self.look_closer();
+        self.tell_sessions();
+        for index in std::mem::take(&mut self.pending.policies) {
+            if let Err(error) = decide::decide(&self.shared, index, &mut self.pending).await {
+                tracing::error!(%error, policy = ?index, "a decision could not be carried out; it is tried again");
+                self.pending.policies.insert(index);
+            }
+        }
+    }
+
+    /// Gives new destinations their index; they are used once that is durable.
+    async fn enter_destinations(&mut self) {
+        for state in std::mem::take(&mut self.pending.new_destinations) {
+            let index = Destination(self.shared.world.read().next_destination);
+            let key = rows::destination(&state.inventory, &state.uid);
+            let row = DestinationRow {
+                index: index.0,
+                name: state.name.to_string(),
+                first_key: bytes::Bytes::new(),
+            };
+            let write = vec![Write::Put(key.clone(), rows::encode(&row))];
+            match self.shared.append(vec![Check::Absent(key)], write).await {
+                Ok(_) => {
+                    let Ok(snapshot) = self.shared.store.snapshot(At::Latest) else {
+                        continue;
+                    };
+                    let mut world = self.shared.world.write();
+                    let mut absorb = Absorb {
+                        registry: &self.shared.registry,
+                        snapshot: snapshot.as_ref(),
+                        world: &mut world,
+                        pending: &mut self.pending,
+                    };
+                    absorb.add_destination(index, state);
+                }
+                Err(error) => {
+                    tracing::error!(%error, destination = %state.name, "a destination could not be entered; it is tried again");
+                    self.pending.new_destinations.push(state);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Objects and workspaces that an event made worth another look.
+    fn look_closer(&mut self) {
+        let (reread, retest, rescan) = (
+            std::mem::take(&mut self.pending.reread),
+            std::mem::take(&mut self.pending.retest),
+            std::mem::take(&mut self.pending.rescan),
+        );
+        if reread.is_empty() && retest.is_empty() && rescan.is_empty() {
+            return;
+        }
+        let Ok(snapshot) = self.shared.store.snapshot(At::Latest) else {
+            return;
+        };
+        let mut world = self.shared.world.write();
+        let clusters: std::collections::BTreeSet<String> = rescan
+            .iter()
+            .filter_map(|p| world.policies.get(p))
+            .map(|p| p.cluster.to_string())
+            .collect();
+        let mut absorb = Absorb {
+            registry: &self.shared.registry,
+            snapshot: snapshot.as_ref(),
+            world: &mut world,
+            pending: &mut self.pending,
+        };
+        let mut outcome = Ok(());
+        for cluster in &clusters {
+            outcome = outcome.and(absorb.scan(cluster, None));
+        }
+        for (cluster, namespace) in retest
+            .iter()
+            .filter(|(cluster, _)| !clusters.contains(cluster))
+        {
+            outcome = outcome.and(absorb.scan(cluster, Some(namespace)));
+        }
+        for key in &reread {
+            if let Ok(Some(version)) = snapshot.get(key) {
+                outcome = outcome.and(absorb.row(key, Some(&version.row), version.modified));
+            }
+        }
+        if let Err(error) = outcome {
+            tracing::error!(%error, "a workspace could not be read completely");
+        }
+    }
+
+    fn tell_sessions(&mut self) {
+        for index in std::mem::take(&mut self.pending.changed_destinations) {
+            self.shared.lifecycle.add(index);
+            self.shared.sessions.wake_one(index);
+        }
+        for (index, state) in std::mem::take(&mut self.pending.gone_destinations) {
+            self.shared.sessions.wake_one(index);
+            let (shared, key) = (
+                self.shared.clone(),
+                rows::destination(&state.inventory, &state.uid),
+            );
+            // The row of a detached destination is of no further use; losing this delete only leaves a number unused.
+            tokio::spawn(async move {
+                shared
+                    .append(Vec::new(), vec![Write::Delete(key, None)])
+                    .await
+            });
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! From the log to the picture of the fleet, at start.
+//!
+//! First what was durable (destinations, bundles, assignments, tombstones, columns, reports not yet folded), then what is there now
+//! (ManagedClusters, policies, payload objects). The differences are decided like any change. A row that cannot be read stops the start: an incomplete picture must not decide.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use atoll_placement::{Destination, Destinations};
+use atoll_registry::{ObjectKey, ResourceId};
+use atoll_store::{Key, Snapshot, Version};
+use bytes::Bytes;
+use prost::Message;
+
+use crate::absorb::{Absorb, Pending};
+use crate::model::{Entry, PolicyIndex, Tombstone, World, flags_from};
+use crate::rows::{
+    self, AssignmentRow, BundleRow, ColumnRow, DestinationRow, FoldedRow, ReportRow, TombstoneRow,
+};
+use crate::shared::Shared;
+use crate::source;
+
+/// Where the reporter goes on.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct ReportPosition {
+    /// The last batch that was written.
+    pub(crate) last: u64,
+    /// The last one that is in the columns.
+    pub(crate) folded: u64,
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn rows_of(snapshot: &dyn Snapshot, family: &str) -> Result<Vec<(Key, Version)>, String> {
+    snapshot
+        .range(&rows::family(family), None)
+        .map(|item| item.map_err(text))
+        .collect()
+}
+
+fn part(key: &Key, n: usize) -> String {
+    key.component(n)
+        .map(|c| String::from_utf8_lossy(c).into_owned())
+        .unwrap_or_default()
+}
+
+fn decode<T: Message + Default>(key: &Key, row: &Bytes) -> Result<T, String> {
+    T::decode(row.clone()).map_err(|e| format!("row {key} is damaged: {e}"))
+}
+
+/// Fills an empty picture from a snapshot.
+pub(crate) fn load(
+    shared: &Shared,
+    snapshot: &dyn Snapshot,
+    world: &mut World,
+    pending: &mut Pending,
+) -> Result<ReportPosition, String> {
+    let rows = destination_rows(snapshot, world)?;
+    let mut absorb = Absorb {
+        registry: &shared.registry,
+        snapshot,
+        world,
+        pending,
+    };
+    load_destinations(&mut absorb, &rows)?;
+    load_placements(&mut absorb)?;
+    load_tombstones(&mut absorb)?;
+    let position = load_reports(absorb.world, snapshot)?;
+    load_present(&mut absorb)?;
+    absorb.world.applied = snapshot.revision();
+    shared.feed.begin(snapshot.revision());
+    Ok(position)
+}
+
+type DestinationRows = HashMap<(String, String), Destination>;
+
+fn destination_rows(snapshot: &dyn Snapshot, world: &mut World) -> Result<DestinationRows, String> {
+    let mut found = DestinationRows::new();
+    for (key, version) in rows_of(snapshot, "destinations")? {
+        let row: DestinationRow = decode(&key, &version.row)?;
+        world.next_destination = world.next_destination.max(row.index + 1);
+        found.insert((part(&key, 3), part(&key, 5)), Destination(row.index));
+    }
+    Ok(found)
+}
+
+fn load_destinations(absorb: &mut Absorb<'_>, rows: &DestinationRows) -> Result<(), String> {
+    for item in absorb
+        .snapshot
+        .range(&source::managed_clusters().family(), None)
+    {
+        let (key, version) = item.map_err(text)?;
+        let Some(parts) = ObjectKey::parse(&key) else {
+            continue;
+        };
+        let value = source::control_value(
+            &version.row,
+            "cluster.open-cluster-management.io/v1",
+            "ManagedCluster",
+        )
+        .map_err(text)?;
+        let state = source::destination_state(parts.cluster, &value);
+        match rows.get(&(parts.cluster.to_owned(), state.uid.to_string())) {
+            Some(index) => absorb.add_destination(*index, state),
+            None => absorb.pending.new_destinations.push(state),
+        }
+    }
+    Ok(())
+}
+
+fn load_placements(absorb: &mut Absorb<'_>) -> Result<(), String> {
+    let mut by_uid: HashMap<(String, String), PolicyIndex> = HashMap::new();
+    for (key, version) in rows_of(absorb.snapshot, "bundles")? {
+        let row: BundleRow = decode(&key, &version.row)?;
+        let (cluster, uid) = (part(&key, 3), part(&key, 5));
+        // Two rows of one name: an older policy whose removal was not finished. It is entered under a name no other can have.
+        let mut id: (Arc<str>, Arc<str>) = (cluster.as_str().into(), row.policy.as_str().into());
+        let stored = stored_uid(absorb.snapshot, &cluster, &row.policy)?;
+        if stored.as_deref() != Some(&uid) {
+            id.1 = format!("{}\u{1}{uid}", row.policy).into();
+        }
+        let index = absorb.enter_policy(id, &uid, version.modified);
+        by_uid.insert((cluster.clone(), uid.clone()), index);
+        let mut entries = std::collections::BTreeMap::new();
+        for entry in &row.entries {
+            let object = World::remembered(&cluster, entry);
+            let object_index = absorb.world.intern(&object.copy.clone(), || object);
+            entries.insert(
+                object_index,
+                Entry {
+                    flags: flags_from(entry.flags),
+                    render: rows::render_from(&entry.render),
+                },
+            );
+            if let Some(record) = absorb.world.objects.get_mut(&object_index) {
+                record.policies.insert(index);
+            }
+        }
+        if let Some(policy) = absorb.world.policies.get_mut(&index) {
+            policy.placed.objects = entries.keys().copied().collect();
+            policy.entries = entries;
+            policy.ordinal = row.ordinal;
+            policy.content = row.content;
+            policy.orphan = row.orphan;
+            policy.deleted = stored.as_deref() != Some(&uid);
+        }
+        absorb.pending.policies.insert(index);
+    }
+    for (key, version) in rows_of(absorb.snapshot, "assignments")? {
+        let row: AssignmentRow = decode(&key, &version.row)?;
+        let assigned = rows::set_from_bytes(&row.assigned)?;
+        let Some(index) = by_uid.get(&(part(&key, 3), part(&key, 5))) else {
+            continue;
+        };
+        let inventory: Arc<str> = row.inventory.as_str().into();
+        if let Some(policy) = absorb.world.policies.get_mut(index) {
+            policy.placed.assigned = assigned;
+            policy.changed = policy.changed.max(version.modified);
+            policy.inventory = Some(inventory.clone());
+        }
+        absorb
+            .world
+            .inventories
+            .entry(inventory)
+            .or_default()
+            .policies
+            .insert(*index);
+    }
+    Ok(())
+}
+
+/// The uid of a policy as it is stored now; `None` when it is gone or going.
+fn stored_uid(
+    snapshot: &dyn Snapshot,
+    cluster: &str,
+    name: &str,
+) -> Result<Option<String>, String> {
+    let Some(version) = snapshot
+        .get(&source::policies().key(cluster, None, name))
+        .map_err(text)?
+    else {
+        return Ok(None);
+    };
+    let row = atoll_kube::RowRef::parse(&version.row).map_err(text)?;
+    Ok((!row.is_deleting()).then(|| row.uid().to_owned()))
+}
+
+fn load_tombstones(absorb: &mut Absorb<'_>) -> Result<(), String> {
+    for (key, version) in rows_of(absorb.snapshot, "tombstones")? {
+        let row: TombstoneRow = decode(&key, &version.row)?;
+        let Some(entry) = row.entry else { continue };
+        let object = World::remembered(&part(&key, 5), &entry);
+        let index = absorb.world.intern(&object.copy.clone(), || object);
+        // What is placed is placed: a crash came between the tombstone and the placement without the copy.
+        let placed = absorb.world.placed(index);
+        let tombstone = Tombstone {
+            object: index,
+            inventory: part(&key, 3).into(),
+            remove: rows::set_from_bytes(&row.remove)? - &placed,
+            orphan: rows::set_from_bytes(&row.orphan)? - &placed,
+        };
+        absorb.world.tombstones.insert(index, tombstone);
+    }
+    Ok(())
+}
+
+fn load_reports(world: &mut World, snapshot: &dyn Snapshot) -> Result<ReportPosition, String> {
+    for (key, version) in rows_of(snapshot, "columns")? {
+        let row: ColumnRow = decode(&key, &version.row)?;
+        let copy = atoll_wire::CopyId {
+            cluster: part(&key, 5),
+            uid: part(&key, 2),
+        };
+        let Some(&index) = world.by_copy.get(&copy) else {
+            continue;
+        };
+        for value in &row.values {
+            let destinations: Destinations = rows::set_from_bytes(&value.destinations)?;
+            let column = world.columns.entry(index).or_default();
+            for destination in &destinations {
+                if world.destinations.contains_key(&Destination(destination)) {
+                    column.set(
+                        &mut world.values,
+                        Destination(destination),
+                        Some(value.value()),
+                    );
+                }
+            }
+        }
+    }
+    let mut position = ReportPosition::default();
+    if let Some(version) = snapshot.get(&rows::folded()).map_err(text)? {
+        position.folded = decode::<FoldedRow>(&rows::folded(), &version.row)?.sequence;
+    }
+    position.last = position.folded;
+    let mut batches = Vec::new();
+    for (key, version) in rows_of(snapshot, "reports")? {
+        let row: ReportRow = decode(&key, &version.row)?;
+        position.last = position.last.max(row.sequence);
+        if row.sequence > position.folded {
+            batches.push(row);
+        }
+    }
+    batches.sort_by_key(|row| row.sequence);
+    for change in batches.iter().flat_map(|row| &row.changes) {
+        let copy = atoll_wire::CopyId {
+            cluster: change.cluster.clone(),
+            uid: change.uid.clone(),
+        };
+        let Some(&index) = world.by_copy.get(&copy) else {
+            continue;
+        };
+        apply_change(
+            world,
+            index,
+            Destination(change.destination),
+            change.value.as_ref().map(rows::ValueRow::value),
+        );
+    }
+    Ok(position)
+}
+
+/// One reported change in the picture: the value, or that the copy is gone. True when anything changed.
+pub(crate) fn apply_change(
+    world: &mut World,
+    index: atoll_placement::place::ObjectIndex,
+    destination: Destination,
+    value: Option<atoll_placement::columns::Reported>,
+) -> bool {
+    let mut changed = false;
+    if value.is_none()
+        && let Some(tombstone) = world.tombstones.get_mut(&index)
+    {
+        changed |= tombstone.remove.remove(destination.0) | tombstone.orphan.remove(destination.0);
+    }
+    let column = world.columns.entry(index).or_default();
+    changed | column.set(&mut world.values, destination, value)
+}
+
+/// What is there now.
+fn load_present(absorb: &mut Absorb<'_>) -> Result<(), String> {
+    let mut clusters = std::collections::BTreeSet::new();
+    let family = ResourceId::builtin(source::CONTROL, "bindingpolicies").family();
+    for item in absorb.snapshot.range(&family, None) {
+        let (key, version) = item.map_err(text)?;
+        if let Some(parts) = ObjectKey::parse(&key) {
+            clusters.insert(parts.cluster.to_owned());
+        }
+        absorb
+            .row(&key, Some(&version.row), version.modified)
+            .map_err(text)?;
+    }
+    // All policies are known: one pass over each workspace serves them all.
+    absorb.pending.rescan.clear();
+    for cluster in clusters {
+        absorb.scan(&cluster, None).map_err(text)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,340 @@
+//! BindingPolicy.status: conditions, disjoint counts, grouped errors, what is held and what is missing. Coalesced; written only when it differs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use atoll_kube::{Status, Timestamp};
+
+use atoll_placement::summary::{self, Counts, ErrorGroups, Tally};
+use atoll_registry::{ClusterName, PatchType, ResourceRef};
+use atoll_wire::ErrorKind;
+use serde_json::{Value, json};
+
+use crate::lifecycle::set_condition;
+use crate::model::{PolicyIndex, PolicyState, World};
+use crate::shared::Shared;
+use crate::source::CONTROL;
+
+/// Changes are gathered for so long.
+const SETTLE: Duration = Duration::from_millis(200);
+/// How many kinds of errors are shown.
+const MOST_PROBLEMS: usize = 10;
+/// How many objects that violate a wish are named.
+const MOST_NAMED: usize = 3;
+
+/// Runs until dropped.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    loop {
+        for index in shared.policy_status.take(SETTLE).await {
+            if let Err(error) = write(&shared, index).await {
+                tracing::debug!(%error, policy = ?index, "a policy's status could not be written; it is tried again");
+                let shared = shared.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    shared.policy_status.add(index);
+                });
+            }
+        }
+    }
+}
+
+async fn write(shared: &Shared, index: PolicyIndex) -> Result<(), Status> {
+    let (cluster, name, uid, found) = {
+        let world = shared.world.read();
+        let Some(policy) = world
+            .policies
+            .get(&index)
+            .filter(|p| !p.deleted && p.parsed)
+        else {
+            return Ok(());
+        };
+        (
+            policy.cluster.clone(),
+            policy.name.clone(),
+            policy.uid.clone(),
+            gather(&world, policy),
+        )
+    };
+    let client = shared
+        .registry
+        .as_system(ClusterName::new(cluster))
+        .managed_by("atoll-fleet");
+    let resource = ResourceRef::new(CONTROL, "v1alpha1", "bindingpolicies");
+    let Some(stored) = client.find(&resource, None, &name).await? else {
+        return Ok(());
+    };
+    if atoll_kube::meta::uid(&stored) != &*uid {
+        return Ok(());
+    }
+    let old = stored.get("status").cloned().unwrap_or_else(|| json!({}));
+    let new = found.status(&old, shared.registry.now());
+    if new != old {
+        let mut patch = new;
+        // A merge patch keeps what it does not name.
+        for field in old.as_object().into_iter().flat_map(|o| o.keys()) {
+            if patch.get(field).is_none() {
+                patch[field] = Value::Null;
+            }
+        }
+        client
+            .patch(
+                &resource.sub("status"),
+                None,
+                &name,
+                PatchType::Merge,
+                json!({"status": patch}),
+            )
+            .await?;
+    }
+    Ok(())
+}
+
+/// All that a status is made of.
+struct Found {
+    generation: i64,
+    ordinal: u64,
+    misconfigured: Vec<String>,
+    /// Wishes that cannot be met: singleton wanted but several, consent missing.
+    unsatisfied: Vec<String>,
+    copies: Counts,
+    destinations: Counts,
+    problems: Vec<Value>,
+    held: Option<Value>,
+    suspended: bool,
+}
+
+fn gather(world: &World, policy: &PolicyState) -> Found {
+    let away = world.away();
+    let mut tally = Tally::default();
+    let mut errors = ErrorGroups::default();
+    for object in policy.entries.keys() {
+        let wanted: Vec<_> = world
+            .wanted_renders(*object)
+            .into_iter()
+            .map(|(render, set)| (render, set & &policy.placed.assigned))
+            .filter(|(_, set)| !set.is_empty())
+            .collect();
+        let column = world.columns.get(object);
+        tally.add(&summary::states(column, &world.values, &wanted), &away);
+        if let (Some(column), Some(record)) = (column, world.objects.get(object)) {
+            errors.add(
+                &record.title(),
+                column,
+                &world.values,
+                &policy.placed.assigned,
+            );
+        }
+    }
+    let problems = errors
+        .top(MOST_PROBLEMS)
+        .into_iter()
+        .map(|group| {
+            let examples: Vec<String> = group.examples.iter().map(|d| world.name_of(*d)).collect();
+            let reason = ErrorKind::try_from(i32::from(group.error)).unwrap_or(ErrorKind::Other).to_string();
+            json!({"reason": reason, "message": group.message, "count": group.count, "examples": examples})
+        })
+        .collect();
+    let held = policy.held.as_ref().map(|held| {
+        let examples: Vec<String> = held.examples.iter().map(|d| world.name_of(*d)).collect();
+        json!({"token": held.token, "count": held.copies, "examples": examples})
+    });
+    Found {
+        generation: policy.generation,
+        ordinal: policy.ordinal,
+        misconfigured: policy.problems.clone(),
+        unsatisfied: unsatisfied(world, policy),
+        copies: tally.copies(),
+        destinations: tally.destinations(&policy.placed.assigned, &away),
+        problems,
+        held,
+        suspended: policy.spec.suspend,
+    }
+}
+
+fn unsatisfied(world: &World, policy: &PolicyState) -> Vec<String> {
+    let mut found = Vec::new();
+    if policy.refused {
+        found.push("ConsentMissing: whoever wrote this policy may not place on the inventory (any more); nothing new is placed".to_owned());
+    }
+    let mut offenders = Vec::new();
+    for (object, modulation) in &policy.selected {
+        if !modulation.want_singleton || modulation.want_multi {
+            continue;
+        }
+        let qualified = crate::returned::qualified(world, *object);
+        if qualified.len() != 1
+            && let Some(record) = world.objects.get(object)
+        {
+            offenders.push(format!("{} ({})", record.title(), qualified.len()));
+        }
+    }
+    if !offenders.is_empty() {
+        let shown = offenders
+            .iter()
+            .take(MOST_NAMED)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ");
+        found.push(format!("SingletonViolated: the reported state of one copy is wanted, but {} objects have another number of copies: {shown}", offenders.len()));
+    }
+    found
+}
+
+impl Found {
+    fn status(self, old: &Value, now: Timestamp) -> Value {
+        let mut conditions: Vec<Value> = old
+            .get("conditions")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        let c = self.copies;
+        let list = &mut conditions;
+        let yes_no = |b: bool| if b { "True" } else { "False" };
+        let misconfigured = !self.misconfigured.is_empty();
+        set_condition(
+            list,
+            "BindingPolicyMisconfigured",
+            yes_no(misconfigured),
+            if misconfigured { "Invalid" } else { "Valid" },
+            &self.misconfigured.join("; "),
+            now,
+        );
+        let satisfied = self.unsatisfied.is_empty() && !misconfigured;
+        set_condition(
+            list,
+            "BindingPolicySatisfied",
+            yes_no(satisfied),
+            if satisfied {
+                "Satisfied"
+            } else {
+                "Unsatisfied"
+            },
+            &self.unsatisfied.join("; "),
+            now,
+        );
+        let (synced, why) = match (misconfigured, self.suspended, self.held.is_some()) {
+            (true, _, _) => (false, "Misconfigured"),
+            (_, true, _) => (false, "Suspended"),
+            (_, _, true) => (false, "RemovalHeld"),
+            _ => (true, "Decided"),
+        };
+        set_condition(list, "Synced", yes_no(synced), why, "", now);
+        let ready = synced && c.healthy == c.expected;
+        let reason = match () {
+            () if ready => "AllHealthy",
+            () if c.failed > 0 => "Failures",
+            () if c.unreported > 0 => "Unreported",
+            () if c.outdated > 0 => "Updating",
+            () if !synced => why,
+            () => "Progressing",
+        };
+        let message = format!(
+            "{} of {} copies are healthy, at {} destinations",
+            c.healthy, c.expected, self.destinations.expected
+        );
+        set_condition(list, "Ready", yes_no(ready), reason, &message, now);
+        match &self.held {
+            Some(held) => {
+                let message = format!(
+                    "{} copies would be removed, for example at {}; set spec.confirmRemoval to {} to let it happen",
+                    held["count"], held["examples"], held["token"]
+                );
+                set_condition(list, "RemovalHeld", "True", "LimitExceeded", &message, now);
+            }
+            None => list.retain(|c| c.get("type").and_then(Value::as_str) != Some("RemovalHeld")),
+        }
+        let errors: Vec<String> = self
+            .misconfigured
+            .into_iter()
+            .chain(self.unsatisfied)
+            .collect();
+        let mut status = json!({
+            "observedGeneration": self.generation,
+            "conditions": conditions,
+            "counts": {"expected": c.expected, "current": c.current, "outdated": c.outdated, "failed": c.failed, "unreported": c.unreported, "stale": c.stale},
+            "revision": self.ordinal,
+        });
+        if !errors.is_empty() {
+            status["errors"] = json!(errors);
+        }
+        if !self.problems.is_empty() {
+            status["problems"] = Value::Array(self.problems);
+        }
+        if let Some(held) = self.held {
+            status["removalHeld"] = held;
+        }
+        status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(copies: Counts) -> Found {
+        Found {
+            generation: 2,
+            ordinal: 3,
+            misconfigured: Vec::new(),
+            unsatisfied: Vec::new(),
+            copies,
+            destinations: Counts::default(),
+            problems: Vec::new(),
+            held: None,
+            suspended: false,
+        }
+    }
+
+    fn condition<'a>(status: &'a Value, kind: &str) -> (&'a str, &'a str) {
+        let c = status["conditions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|c| c["type"] == kind)
+            .unwrap();
+        (c["status"].as_str().unwrap(), c["reason"].as_str().unwrap())
+    }
+
+    #[test]
+    fn ready_means_that_all_expected_copies_are_healthy() {
+        let counts = |current, failed, healthy| Counts {
+            expected: 3,
+            current,
+            failed,
+            unreported: 3 - current - failed,
+            healthy,
+            ..Counts::default()
+        };
+        for (copies, expected) in [
+            (counts(3, 0, 3), ("True", "AllHealthy")),
+            (counts(3, 0, 2), ("False", "Progressing")),
+            (counts(2, 0, 2), ("False", "Unreported")),
+            (counts(1, 1, 1), ("False", "Failures")),
+        ] {
+            let status = found(copies).status(&json!({}), Timestamp(0));
+            assert_eq!(condition(&status, "Ready"), expected);
+            let c = &status["counts"];
+            let sum: i64 = ["current", "outdated", "failed", "unreported"]
+                .iter()
+                .map(|f| c[f].as_i64().unwrap())
+                .sum();
+            assert_eq!(c["expected"], sum);
+        }
+    }
+
+    #[test]
+    fn the_same_facts_make_the_same_status() {
+        let first = found(Counts::default()).status(&json!({}), Timestamp(0));
+        assert_eq!(
+            found(Counts::default()).status(&first, Timestamp(99_000)),
+            first
+        );
+        let held = Found {
+            held: Some(json!({"token": "t", "count": 5, "examples": ["a"]})),
+            ..found(Counts::default())
+        }
+        .status(&first, Timestamp(0));
+        assert_eq!(condition(&held, "RemovalHeld").0, "True");
+        assert_eq!(condition(&held, "Synced"), ("False", "RemovalHeld"));
+    }
+}

@@ -1,0 +1,273 @@
+//! What the fleet keeps in the log: row types, their keys, and nothing that acts.
+//!
+//! All families are of the group `internal.atoll.dev` and never served. Sets of destinations are compressed bitmaps; no row is about one
+//! object *and* one destination.
+//!
+//! | family | one row per | holds |
+//! |---|---|---|
+//! | `destinations` | ManagedCluster | its dense index, the key its join token is bound to |
+//! | `bundles` | policy | the objects it placed, with the render that was sent |
+//! | `assignments` | policy | who has the bundle or may have been sent it |
+//! | `tombstones` | object | destinations that have not confirmed its removal |
+//! | `reports` | slot of a ring | a batch of reports, newer than the columns |
+//! | `columns` | object | reported value -> destinations |
+//! | `folded` | – | up to which batch the columns are complete |
+//! | `consents` | policy | who wrote it last: whose permission placements use |
+//!
+//! An append may write one row of each family. Tombstones and columns carry the object's uid as their identity component, which makes each object a
+//! family of its own: nobody watches them, so nobody can lose half a revision.
+
+use atoll_placement::Destinations;
+use atoll_registry::INTERNAL_GROUP;
+use atoll_store::{Key, Prefix};
+use atoll_wire::ObjectRef;
+use bytes::Bytes;
+use prost::Message;
+
+/// How many batches of reports fit before the oldest must be folded.
+pub(crate) const REPORT_SLOTS: u64 = 128;
+
+fn key(family: &str, identity: &str, cluster: &str, name: &str) -> Key {
+    Key::new([INTERNAL_GROUP, family, identity, cluster, "", name])
+}
+
+/// All rows of a family.
+pub(crate) fn family(family: &str) -> Prefix {
+    Prefix::new([INTERNAL_GROUP, family])
+}
+
+pub(crate) fn destination(inventory: &str, uid: &str) -> Key {
+    key("destinations", "", inventory, uid)
+}
+
+pub(crate) fn bundle(cluster: &str, policy_uid: &str) -> Key {
+    key("bundles", "", cluster, policy_uid)
+}
+
+pub(crate) fn assignment(cluster: &str, policy_uid: &str) -> Key {
+    key("assignments", "", cluster, policy_uid)
+}
+
+pub(crate) fn consent(cluster: &str, policy: &str) -> Key {
+    key("consents", "", cluster, policy)
+}
+
+pub(crate) fn tombstone(inventory: &str, cluster: &str, uid: &str) -> Key {
+    key("tombstones", uid, inventory, cluster)
+}
+
+pub(crate) fn report(sequence: u64) -> Key {
+    key(
+        "reports",
+        "",
+        "system",
+        &format!("{:03}", sequence % REPORT_SLOTS),
+    )
+}
+
+pub(crate) fn column(cluster: &str, uid: &str) -> Key {
+    key("columns", uid, "system", cluster)
+}
+
+pub(crate) fn folded() -> Key {
+    key("folded", "", "system", "reports")
+}
+
+/// A destination.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct DestinationRow {
+    #[prost(uint32, tag = "1")]
+    pub(crate) index: u32,
+    #[prost(string, tag = "2")]
+    pub(crate) name: String,
+    /// SHA-256 of the first public key that used the join token.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) first_key: Bytes,
+}
+
+/// One object of a bundle, or of a tombstone.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct EntryRow {
+    #[prost(string, tag = "1")]
+    pub(crate) uid: String,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) object: Option<ObjectRef>,
+    /// The identity component of its key.
+    #[prost(string, tag = "3")]
+    pub(crate) identity: String,
+    #[prost(uint32, tag = "4")]
+    pub(crate) order: u32,
+    /// [`atoll_placement::bundle::CopyFlags::bits`].
+    #[prost(uint32, tag = "5")]
+    pub(crate) flags: u32,
+    #[prost(bytes = "bytes", tag = "6")]
+    pub(crate) render: Bytes,
+}
+
+/// What a policy placed.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct BundleRow {
+    #[prost(string, tag = "1")]
+    pub(crate) policy: String,
+    #[prost(uint64, tag = "2")]
+    pub(crate) ordinal: u64,
+    #[prost(string, tag = "3")]
+    pub(crate) content: String,
+    #[prost(message, repeated, tag = "4")]
+    pub(crate) entries: Vec<EntryRow>,
+    /// Copies are kept when the policy goes: remembered, because a deleted policy cannot be asked.
+    #[prost(bool, tag = "5")]
+    pub(crate) orphan: bool,
+}
+
+/// Where a policy placed it.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct AssignmentRow {
+    #[prost(string, tag = "1")]
+    pub(crate) inventory: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(crate) assigned: Bytes,
+}
+
+/// Copies of one object that must go.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TombstoneRow {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) entry: Option<EntryRow>,
+    /// Destinations that have not confirmed a removal.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(crate) remove: Bytes,
+    /// Destinations that have not confirmed letting go.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) orphan: Bytes,
+}
+
+/// A batch of reports.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ReportRow {
+    #[prost(uint64, tag = "1")]
+    pub(crate) sequence: u64,
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) changes: Vec<ChangeRow>,
+}
+
+/// One copy's new state; no value: the copy is gone and its tombstone confirmed.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ChangeRow {
+    #[prost(uint32, tag = "1")]
+    pub(crate) destination: u32,
+    #[prost(string, tag = "2")]
+    pub(crate) cluster: String,
+    #[prost(string, tag = "3")]
+    pub(crate) uid: String,
+    #[prost(message, optional, tag = "4")]
+    pub(crate) value: Option<ValueRow>,
+}
+
+/// [`atoll_placement::columns::Reported`].
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ValueRow {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(crate) render: Bytes,
+    #[prost(uint32, tag = "2")]
+    pub(crate) error: u32,
+    #[prost(string, tag = "3")]
+    pub(crate) message: String,
+    #[prost(uint32, tag = "4")]
+    pub(crate) health: u32,
+    #[prost(string, tag = "5")]
+    pub(crate) status: String,
+    /// In columns only: who reported it.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub(crate) destinations: Bytes,
+}
+
+/// One object's reported state.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ColumnRow {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) values: Vec<ValueRow>,
+}
+
+/// Batches up to here are in the columns.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct FoldedRow {
+    #[prost(uint64, tag = "1")]
+    pub(crate) sequence: u64,
+}
+
+/// A message as a row.
+pub(crate) fn encode(row: &impl Message) -> Bytes {
+    row.encode_to_vec().into()
+}
+
+/// A set as bytes.
+pub(crate) fn set_to_bytes(set: &Destinations) -> Bytes {
+    let mut set = set.clone();
+    set.optimize();
+    let mut out = Vec::with_capacity(set.serialized_size());
+    // Writing into memory does not fail.
+    let _ = set.serialize_into(&mut out);
+    out.into()
+}
+
+/// A set from bytes; a damaged one is an error, never an empty set.
+pub(crate) fn set_from_bytes(bytes: &[u8]) -> Result<Destinations, String> {
+    if bytes.is_empty() {
+        return Ok(Destinations::new());
+    }
+    Destinations::deserialize_from(bytes).map_err(|e| format!("damaged bitmap: {e}"))
+}
+
+/// A render hash from a row; a damaged one equals no other.
+pub(crate) fn render_from(bytes: &[u8]) -> atoll_placement::bundle::RenderHash {
+    bytes.try_into().unwrap_or([0xff; 16])
+}
+
+impl ValueRow {
+    pub(crate) fn of(value: &atoll_placement::columns::Reported) -> Self {
+        ValueRow {
+            render: Bytes::copy_from_slice(&value.render),
+            error: u32::from(value.error),
+            message: value.message.to_string(),
+            health: u32::from(value.health.code()),
+            status: value.status.to_string(),
+            destinations: Bytes::new(),
+        }
+    }
+
+    pub(crate) fn value(&self) -> atoll_placement::columns::Reported {
+        atoll_placement::columns::Reported {
+            render: render_from(&self.render),
+            error: u8::try_from(self.error).unwrap_or(1),
+            message: self.message.as_str().into(),
+            health: atoll_placement::health::Health::from_code(
+                u8::try_from(self.health).unwrap_or(1),
+            ),
+            status: self.status.as_str().into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_round_trip_and_damage_is_no_empty_set() {
+        let set: Destinations = [1, 5, 70_000].into_iter().collect();
+        assert_eq!(set_from_bytes(&set_to_bytes(&set)), Ok(set));
+        assert_eq!(set_from_bytes(&[]), Ok(Destinations::new()));
+        assert!(set_from_bytes(b"xx").is_err());
+    }
+
+    #[test]
+    fn tombstones_of_different_objects_fit_one_append() {
+        assert_ne!(
+            tombstone("i", "c", "a").family(),
+            tombstone("i", "c", "b").family()
+        );
+        assert_ne!(column("c", "a").family(), column("c", "b").family());
+        assert_eq!(report(3), report(3 + REPORT_SLOTS));
+    }
+}

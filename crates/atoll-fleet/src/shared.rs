@@ -1,0 +1,180 @@
+//! What the fleet's tasks share, and how they tell each other that something is to be done.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use atoll_placement::bundle::BodyHash;
+use atoll_placement::place::ObjectIndex;
+use atoll_placement::{Destination, Destinations};
+use atoll_registry::{Authorizer, Registry};
+use atoll_store::{Append, AppendError, Check, Revision, Store, Write};
+use atoll_wire::Cursor;
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+
+use crate::ca::FleetCa;
+use crate::feed::Feed;
+use crate::model::{PolicyIndex, World};
+use crate::session::{About, Sessions};
+
+/// Memory for bodies that were rendered lately.
+const BODY_CACHE_BYTES: u64 = 32 << 20;
+
+pub(crate) struct Shared {
+    pub(crate) registry: Registry,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) ca: FleetCa,
+    pub(crate) center_ca_pem: String,
+    pub(crate) world: RwLock<World>,
+    pub(crate) sessions: Sessions,
+    pub(crate) feed: Feed,
+    pub(crate) bodies: Bodies,
+    /// Policies whose status may have to be written.
+    pub(crate) policy_status: Dirty<PolicyIndex>,
+    /// Objects whose returned status may have to be written.
+    pub(crate) returned: Dirty<ObjectIndex>,
+    /// Destinations whose conditions may have to be written.
+    pub(crate) lifecycle: Dirty<Destination>,
+    pub(crate) figures: Figures,
+    pub(crate) abouts: Mutex<HashMap<Destination, About>>,
+}
+
+/// Counters for metrics.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) items_sent: AtomicU64,
+    pub(crate) bodies_sent: AtomicU64,
+    pub(crate) tombstones_sent: AtomicU64,
+    pub(crate) reports: AtomicU64,
+    pub(crate) report_appends: AtomicU64,
+    pub(crate) decisions: AtomicU64,
+    pub(crate) enrolments: AtomicU64,
+}
+
+impl Shared {
+    /// The point that a session's messages reach when this revision is in them.
+    pub(crate) fn cursor(&self, revision: Revision) -> Cursor {
+        let identity = self.store.identity();
+        Cursor {
+            store: identity.store.to_string(),
+            incarnation: identity.incarnation.to_string(),
+            revision: revision.0,
+        }
+    }
+
+    /// Whether this log contains a cursor.
+    pub(crate) fn knows(&self, cursor: &Cursor) -> bool {
+        let identity = self.store.identity();
+        cursor.store == identity.store.to_string()
+            && cursor
+                .incarnation
+                .parse()
+                .ok()
+                .and_then(|incarnation| self.store.incarnation_span(&incarnation))
+                .is_some_and(|span| span.contains(Revision(cursor.revision)))
+            && cursor.revision <= self.store.head().0
+    }
+
+    /// Writes rows that only the fleet writes.
+    pub(crate) async fn append(
+        &self,
+        checks: Vec<Check>,
+        writes: Vec<Write>,
+    ) -> Result<Revision, AppendError> {
+        self.store.append(Append { checks, writes }).await
+    }
+
+    /// Remembers what an agent said about itself.
+    pub(crate) fn about(&self, destination: Destination, about: About) {
+        self.abouts.lock().insert(destination, about);
+        self.lifecycle.add(destination);
+    }
+
+    /// What an agent said about itself in its last Hello since this start.
+    pub(crate) fn about_of(&self, destination: Destination) -> Option<About> {
+        self.abouts.lock().get(&destination).cloned()
+    }
+
+    /// Tells everybody who shows or sends something about these copies.
+    pub(crate) fn touched(
+        &self,
+        object: ObjectIndex,
+        destinations: &Destinations,
+        revision: Revision,
+    ) {
+        self.feed.copies(object, destinations, revision);
+        self.returned.add(object);
+    }
+}
+
+/// Bodies rendered lately, by hash: one render serves all destinations.
+pub(crate) struct Bodies(quick_cache::sync::Cache<BodyHash, Bytes, ByBytes>);
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl quick_cache::Weighter<BodyHash, Bytes> for ByBytes {
+    fn weight(&self, _: &BodyHash, body: &Bytes) -> u64 {
+        body.len() as u64 + 96
+    }
+}
+
+impl Bodies {
+    pub(crate) fn new() -> Self {
+        Bodies(quick_cache::sync::Cache::with_weighter(
+            4096,
+            BODY_CACHE_BYTES,
+            ByBytes,
+        ))
+    }
+
+    pub(crate) fn get(&self, hash: &BodyHash) -> Option<Bytes> {
+        self.0.get(hash)
+    }
+
+    pub(crate) fn put(&self, hash: BodyHash, body: Bytes) {
+        self.0.insert(hash, body);
+    }
+}
+
+/// Keys that somebody should look at: each once, however often it is asked for.
+pub(crate) struct Dirty<K> {
+    keys: Mutex<BTreeSet<K>>,
+    wake: Notify,
+}
+
+impl<K: Ord + Copy> Dirty<K> {
+    pub(crate) fn new() -> Self {
+        Dirty {
+            keys: Mutex::new(BTreeSet::new()),
+            wake: Notify::new(),
+        }
+    }
+
+    pub(crate) fn add(&self, key: K) {
+        if self.keys.lock().insert(key) {
+            self.wake.notify_one();
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.keys.lock().len()
+    }
+
+    /// Waits until there is something, gives more a moment to come, and takes all. Cancel safe.
+    pub(crate) async fn take(&self, settle: Duration) -> Vec<K> {
+        loop {
+            let woken = self.wake.notified();
+            if !self.keys.lock().is_empty() {
+                break;
+            }
+            woken.await;
+        }
+        tokio::time::sleep(settle).await;
+        std::mem::take(&mut *self.keys.lock()).into_iter().collect()
+    }
+}
