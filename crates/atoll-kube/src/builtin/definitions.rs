@@ -202,7 +202,7 @@ fn ours(file: usize, index: usize, w: &written::Written) -> Definition {
                 deprecation_warning: None,
                 schema: Lazy::new(move || {
                     let openapi = written_schema(file, index, v);
-                    let compiled = Schema::from_openapi(&openapi, false);
+                    let compiled = Schema::from_openapi(&openapi, true);
                     compiled.map_or_else(|_| Schema::default(), |s| (*s).clone())
                 }),
                 openapi: Lazy::new(move || written_schema(file, index, v)),
