@@ -7,10 +7,11 @@
 //! resource {"group":…,"version":…,"resource":…,…}       in the order of the cluster's discovery
 //! component io.k8s.api.apps.v1.DeploymentSpec {…}         sorted by name
 //! reported io.k8s.api.apps.v1.DeploymentStatus {…}         among them; only a kind's status refers to it
+//! wire io.k8s.api.apps.v1.DeploymentSpec 1:replicas* …     protobuf, see wire.rs
 //! ```
 //!
-//! A schema is written in OpenAPI's own words but for two shorthands: `"string"`, `"integer/int32"` stand for a bare
-//! type and format, `"@name"` for a reference to a component.
+//! A schema is written in OpenAPI's own words but for these shorthands: `"string"`, `"integer/int32"` stand for a bare
+//! type and format, `"@name"` for a reference to a component, `"&name"` for one that is empty when it is absent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -19,6 +20,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 
 use crate::cluster::Cluster;
+use crate::wire;
 
 pub(crate) const DISCOVERY: &str =
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -38,6 +40,7 @@ const ALWAYS: [&str; 5] = [
 
 /// The whole file.
 pub(crate) fn derive(cluster: &Cluster) -> Result<String> {
+    let wire = wire::Messages::read()?;
     let version = cluster.get("/version", "application/json")?;
     let components = Components::fetch(cluster)?;
     let mut wanted: BTreeSet<String> = ALWAYS.iter().map(|s| (*s).to_owned()).collect();
@@ -58,6 +61,7 @@ pub(crate) fn derive(cluster: &Cluster) -> Result<String> {
         }
     }
     let written = components.closure(wanted.clone(), true)?;
+    let mut named = BTreeSet::new();
     for (name, schema) in components.closure(wanted, false)? {
         let word = if written.contains_key(name) {
             "component"
@@ -65,6 +69,10 @@ pub(crate) fn derive(cluster: &Cluster) -> Result<String> {
             "reported"
         };
         writeln!(out, "{word} {name} {schema}")?;
+        named.insert(name);
+    }
+    for (name, fields) in wire.of(named) {
+        writeln!(out, "wire {name} {fields}")?;
     }
     Ok(out)
 }
@@ -253,7 +261,7 @@ impl Components {
 fn references(schema: &Value, found: &mut dyn FnMut(&str)) {
     match schema {
         Value::String(s) => {
-            if let Some(name) = s.strip_prefix('@') {
+            if let Some(name) = s.strip_prefix(['@', '&']) {
                 found(name);
             }
         }
@@ -304,6 +312,11 @@ fn shorten(schema: &Value) -> Value {
                 short.insert(key.clone(), value.clone());
             }
         }
+    }
+    if schema["default"] == json!({})
+        && let Some(Value::String(to)) = short.get_mut("$ref")
+    {
+        *to = to.replacen('@', "&", 1);
     }
     leaf(&short).unwrap_or(Value::Object(short))
 }

@@ -8,6 +8,7 @@
 mod builtin;
 mod cluster;
 mod tables;
+mod wire;
 
 use std::path::PathBuf;
 

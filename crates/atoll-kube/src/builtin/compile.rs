@@ -72,6 +72,13 @@ impl Compiled {
         if let Some(name) = leaf.strip_prefix('@') {
             return self.component(name);
         }
+        if let Some(name) = leaf.strip_prefix('&') {
+            // Part of its parent: empty when it is absent. Its own node, the rest shared.
+            let mut node = (*self.component(name)).clone();
+            node.default = Some(Value::Object(Map::new()));
+            node.has_defaults = true;
+            return SchemaRef::new(node);
+        }
         if let Some(known) = self.leaves.get(leaf) {
             return known.clone();
         }
@@ -82,16 +89,13 @@ impl Compiled {
 
     fn node(&mut self, short: &Value, reported: bool) -> Schema {
         let fields = match short {
-            Value::String(leaf) => match leaf.strip_prefix('@') {
-                Some(name) => return (*self.component(name)).clone(),
-                None => return leaf_node(leaf),
-            },
+            Value::String(_) => return (*self.link(short, reported)).clone(),
             Value::Object(fields) => fields,
             _ => return anything(),
         };
         let text = |key: &str| fields.get(key).and_then(Value::as_str);
-        let mut node = match text("$ref").and_then(|r| r.strip_prefix('@')) {
-            Some(name) => (*self.component(name)).clone(),
+        let mut node = match fields.get("$ref") {
+            Some(to) => (*self.link(to, reported)).clone(),
             None => Schema {
                 ty: text("type").and_then(json_type),
                 ..Schema::default()
@@ -111,7 +115,7 @@ impl Compiled {
             node.additional = Some(self.link(values, reported));
         }
         if let Some(items) = fields.get("items") {
-            node.items = Some(self.link(items, reported));
+            node.items = Some(self.link(&entry(items), reported));
         }
         if !reported {
             node.required = demanded(fields);
@@ -130,6 +134,14 @@ impl Compiled {
         node.preserve_unknown |= open && matches!(node.ty, None | Some(JsonType::Object));
         node.has_defaults = node.default.is_some() || has_defaults_below(&node);
         node
+    }
+}
+
+/// An entry of a list is never absent.
+fn entry(items: &Value) -> Value {
+    match items.as_str().and_then(|leaf| leaf.strip_prefix('&')) {
+        Some(name) => Value::from(format!("@{name}")),
+        None => items.clone(),
     }
 }
 
@@ -155,6 +167,13 @@ fn extensions(node: &mut Schema, fields: &Map<String, Value>) {
             replace: has("replace"),
             merge_key: text("x-kubernetes-patch-merge-key").map(str::to_owned),
         };
+        // A list that patches merge is owned entry by entry, too.
+        if node.patch.merge && !fields.contains_key("x-kubernetes-list-type") {
+            node.list_type = match &node.patch.merge_key {
+                Some(key) => ListType::Map(vec![key.clone()]),
+                None => ListType::Set,
+            };
+        }
     }
 }
 
@@ -229,7 +248,7 @@ pub(crate) fn closure(component: &str, into: &mut BTreeMap<String, Value>) {
 
 fn references(short: &Value, found: &mut dyn FnMut(&str)) {
     match short {
-        Value::String(s) => s.strip_prefix('@').into_iter().for_each(found),
+        Value::String(s) => s.strip_prefix(['@', '&']).into_iter().for_each(found),
         Value::Array(all) => all.iter().for_each(|s| references(s, found)),
         Value::Object(all) => all.values().for_each(|s| references(s, found)),
         _ => {}

@@ -75,6 +75,7 @@ pub(crate) struct ColumnFact(
 
 struct Facts {
     resources: Vec<ResourceFact>,
+    wires: BTreeMap<&'static str, &'static str>,
     components: BTreeMap<&'static str, Component>,
 }
 
@@ -85,17 +86,23 @@ struct Component {
 
 static FACTS: LazyLock<Facts> = LazyLock::new(|| {
     let (mut resources, mut components) = (Vec::new(), BTreeMap::new());
+    let mut wires = BTreeMap::new();
     for line in TEXT.lines() {
         if let Some(fact) = line.strip_prefix("resource ") {
             // A line that does not parse is caught by a test over the checked-in file.
             resources.extend(serde_json::from_str(fact).ok());
         } else if let Some((word, name, text)) = component_line(line) {
-            let reported = word == "reported";
-            components.insert(name, Component { text, reported });
+            if word == "wire" {
+                wires.insert(name, text);
+            } else {
+                let reported = word == "reported";
+                components.insert(name, Component { text, reported });
+            }
         }
     }
     Facts {
         resources,
+        wires,
         components,
     }
 });
@@ -103,7 +110,7 @@ static FACTS: LazyLock<Facts> = LazyLock::new(|| {
 fn component_line(line: &'static str) -> Option<(&'static str, &'static str, &'static str)> {
     let (word, rest) = line.split_once(' ')?;
     let (name, text) = rest.split_once(' ')?;
-    matches!(word, "component" | "reported").then_some((word, name, text))
+    matches!(word, "component" | "reported" | "wire").then_some((word, name, text))
 }
 
 /// Every resource version, groups and versions in the order in which a cluster lists them.
@@ -116,6 +123,11 @@ pub(crate) fn component(name: &str) -> Option<Value> {
     serde_json::from_str(FACTS.components.get(name)?.text).ok()
 }
 
+/// A component's protobuf fields, as the file has them: `1:metadata 2:spec! 3:replicas* 4:+<component>`.
+pub(crate) fn wire(name: &str) -> Option<&'static str> {
+    FACTS.wires.get(name).copied()
+}
+
 /// Whether only a kind's status refers to this component: such fields are never demanded of a writer.
 pub(crate) fn is_reported(name: &str) -> bool {
     FACTS.components.get(name).is_some_and(|c| c.reported)
@@ -126,7 +138,7 @@ pub(crate) fn openapi(name: &str) -> Option<Value> {
     component(name).map(|short| expand(&short))
 }
 
-/// Writes the shorthands out: `"string"`, `"integer/int32"` and `"@name"`.
+/// Writes the shorthands out: `"string"`, `"integer/int32"`, `"@name"` and `"&name"`.
 fn expand(short: &Value) -> Value {
     let fields = match short {
         Value::String(leaf) => return expand_leaf(leaf),
@@ -148,7 +160,15 @@ fn expand(short: &Value) -> Value {
             }
             ("$ref", Value::String(name)) => {
                 // A reference with neighbours is wrapped, since OpenAPI ignores what stands beside `$ref`.
-                full.insert("allOf".to_owned(), json!([expand_leaf(name)]));
+                match name.strip_prefix('&') {
+                    Some(name) => {
+                        full.insert("default".to_owned(), json!({}));
+                        full.insert("allOf".to_owned(), json!([reference(name)]));
+                    }
+                    None => {
+                        full.insert("allOf".to_owned(), json!([expand_leaf(name)]));
+                    }
+                }
             }
             _ => {
                 full.insert(key.clone(), value.clone());
@@ -160,12 +180,19 @@ fn expand(short: &Value) -> Value {
 
 fn expand_leaf(leaf: &str) -> Value {
     if let Some(name) = leaf.strip_prefix('@') {
-        return json!({ "$ref": format!("{REF_PREFIX}{name}") });
+        return reference(name);
+    }
+    if let Some(name) = leaf.strip_prefix('&') {
+        return json!({ "default": {}, "allOf": [reference(name)] });
     }
     match leaf.split_once('/') {
         Some((kind, format)) => json!({ "type": kind, "format": format }),
         None => json!({ "type": leaf }),
     }
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("{REF_PREFIX}{name}") })
 }
 
 #[cfg(test)]
@@ -174,7 +201,7 @@ mod tests {
 
     fn references(schema: &Value, found: &mut dyn FnMut(&str)) {
         match schema {
-            Value::String(s) => s.strip_prefix('@').into_iter().for_each(found),
+            Value::String(s) => s.strip_prefix(['@', '&']).into_iter().for_each(found),
             Value::Array(all) => all.iter().for_each(|s| references(s, found)),
             Value::Object(all) => all.values().for_each(|s| references(s, found)),
             _ => {}
@@ -213,6 +240,10 @@ mod tests {
                 json!({"type": "integer", "format": "int32"}),
             ),
             (json!("@a.B"), json!({"$ref": "#/components/schemas/a.B"})),
+            (
+                json!("&a.B"),
+                json!({"default": {}, "allOf": [{"$ref": "#/components/schemas/a.B"}]}),
+            ),
             (
                 json!({"$ref": "@a.B", "x-kubernetes-patch-strategy": "retainKeys"}),
                 json!({"allOf": [{"$ref": "#/components/schemas/a.B"}], "x-kubernetes-patch-strategy": "retainKeys"}),

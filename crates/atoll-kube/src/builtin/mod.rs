@@ -17,6 +17,8 @@ mod written;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+use serde_json::Value;
+
 use crate::definition::Definition;
 use crate::ids::GroupResource;
 use crate::lazy::Lazy;
@@ -57,6 +59,21 @@ pub fn kind_schema(group: &str, version: &str, kind: &str) -> Option<Lazy<Schema
 /// The component of a kind in OpenAPI documents, if Kubernetes has the kind.
 pub(crate) fn component_of(group: &str, version: &str, kind: &str) -> Option<&'static str> {
     definitions::component_of(group, version, kind)
+}
+
+/// A component's schema in the facts' shorthand.
+pub(crate) fn component_schema(component: &str) -> Option<Value> {
+    facts::component(component)
+}
+
+/// A component's protobuf fields: `1:metadata 2:spec! 3:replicas* 4:+<component>`.
+pub(crate) fn component_wire(component: &str) -> Option<&'static str> {
+    facts::wire(component)
+}
+
+/// A component's package (with its last dot) and its own name.
+pub(crate) fn component_package(component: &str) -> (&str, &str) {
+    component.split_at(component.rfind('.').map_or(0, |dot| dot + 1))
 }
 
 /// Where `group` stands among Kubernetes' own groups, which discovery lists first.
