@@ -1,6 +1,6 @@
 //! Admission for the kinds that make up the tree of workspaces and its RBAC.
 
-mod guarded;
+mod apis;
 mod logical_cluster;
 mod rbac;
 mod workspace;
@@ -21,6 +21,5 @@ pub(crate) fn install(workspaces: &Workspaces, builder: Builder) -> Builder {
             workspaces.clone(),
         )))
         .hook(Arc::new(rbac::EscalationHook(workspaces.clone())))
-        .hook(Arc::new(guarded::ApisHook))
-        .hook(Arc::new(guarded::CrdHook))
+        .hook(Arc::new(apis::ApisHook))
 }
