@@ -112,7 +112,7 @@ impl Compiled {
                 .collect();
         }
         if let Some(values) = fields.get("additionalProperties") {
-            node.additional = Some(self.link(values, reported));
+            node.additional = Some(self.link(&entry(values), reported));
         }
         if let Some(items) = fields.get("items") {
             node.items = Some(self.link(&entry(items), reported));
@@ -137,7 +137,7 @@ impl Compiled {
     }
 }
 
-/// An entry of a list is never absent.
+/// An entry of a list or map is never absent.
 fn entry(items: &Value) -> Value {
     match items.as_str().and_then(|leaf| leaf.strip_prefix('&')) {
         Some(name) => Value::from(format!("@{name}")),

@@ -73,6 +73,7 @@ pub(super) fn to_v2(schema: &mut Value) {
     if let Some(to) = single_reference(fields) {
         // Version 2 has siblings of `$ref` where version 3 wraps it.
         fields.remove("allOf");
+        fields.remove("default");
         let name = to.trim_start_matches(REF_PREFIX);
         fields.insert("$ref".to_owned(), json!(format!("#/definitions/{name}")));
         return;
