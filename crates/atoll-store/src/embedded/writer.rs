@@ -93,20 +93,16 @@ impl Writer {
                 }
             }
             match self.serve(queued) {
-                Ok(stop) if stop || self.shared.closing() => break,
-                Ok(_) => self.relieve(),
-                Err(what) => {
-                    // Dropping what is queued tells the callers.
-                    self.shared.fatal(&what);
-                    return;
-                }
+                Some(stop) if stop || self.shared.closing() => break,
+                Some(_) => self.relieve(),
+                None => return,
             }
         }
         self.shared.replica.rotate(self.shared.head());
     }
 
-    /// Serves a group of commands; whether to stop.
-    fn serve(&mut self, queued: Vec<Command>) -> Result<bool, String> {
+    /// Serves a group of commands; whether to stop. `None` after a failure for good.
+    fn serve(&mut self, queued: Vec<Command>) -> Option<bool> {
         let shared = Arc::clone(&self.shared);
         let head = shared.head();
         let mut group = Group::new(View::new(&shared.replica, head), head.next(), queued.len());
@@ -142,7 +138,11 @@ impl Writer {
                 },
                 previous,
             };
-            self.commit(prepared)?;
+            if let Err(what) = self.commit(prepared) {
+                // Before the replies are dropped, which tells the callers.
+                shared.fatal(&what);
+                return None;
+            }
             shared.appends.fetch_add(appends, Ordering::Relaxed);
         }
         for (reply, result) in replies {
@@ -156,7 +156,7 @@ impl Writer {
         for reply in checkpoints.into_iter().flatten() {
             let _ = reply.send(());
         }
-        Ok(stop)
+        Some(stop)
     }
 
     /// Makes a batch durable, then readable, then seen.

@@ -4,8 +4,6 @@ use std::iter;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::indexes::{Index, KINDS};
 use super::{Pin, Replica, decode_count, rows};
 use crate::{FAMILIES, Keep, Key, Prefix, ReadError, Revision, Snapshot, Version};
@@ -131,18 +129,21 @@ impl Snapshot for EmbeddedSnapshot {
                 .range(prefix, None)
                 .try_fold(0, |count, row| row.map(|_| count + 1));
         }
-        let value = match depth {
-            4 => {
-                let mut value = Vec::new();
-                let key = Key::from_bytes(Bytes::copy_from_slice(prefix.as_bytes()));
-                key.map_err(|e| ReadError::Storage(e.to_string()))
-                    .map(|key| crate::index::family_value(&key, &mut value))?;
-                value
-            }
-            _ => prefix.as_bytes().to_vec(),
-        };
-        self.counters(&index, &value, &value)
-            .try_fold(0, |sum, counter| counter.map(|(_, count)| sum + count))
+        if depth < 3 {
+            let mut counters = self.counters(&index, prefix.as_bytes(), prefix.as_bytes());
+            return counters.try_fold(0, |sum, counter| counter.map(|(_, count)| sum + count));
+        }
+        let mut value = prefix.as_bytes().to_vec();
+        if depth == 4 {
+            let key = Key::from_bytes(prefix.bytes().clone())
+                .map_err(|e| ReadError::Storage(e.to_string()))?;
+            crate::index::family_value(&key, &mut value);
+        }
+        let counter = self
+            .replica
+            .tree
+            .get(&rows::counter_key(index.id, &value), self.revision())?;
+        Ok(counter.map_or(0, |counter| decode_count(&counter)))
     }
 
     fn index<'a>(

@@ -1,4 +1,4 @@
-//! The state as the next append of a batch sees it: the replica, and on top what the batch already changed.
+//! The state as the next append of a batch sees it: the replica, and on top what the batch already read or changed.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ pub(crate) struct Prepared {
 pub(crate) struct View<'a> {
     replica: &'a Replica,
     at: Revision,
-    changed: HashMap<Key, Option<Version>>,
+    known: HashMap<Key, Option<Version>>,
 }
 
 impl<'a> View<'a> {
@@ -27,16 +27,18 @@ impl<'a> View<'a> {
         View {
             replica,
             at,
-            changed: HashMap::new(),
+            known: HashMap::new(),
         }
     }
 
     /// What a key has.
-    pub(crate) fn current(&self, key: &Key) -> Result<Option<Version>, ReadError> {
-        match self.changed.get(key) {
-            Some(known) => Ok(known.clone()),
-            None => self.replica.get(key, self.at),
+    pub(crate) fn current(&mut self, key: &Key) -> Result<Option<Version>, ReadError> {
+        if let Some(known) = self.known.get(key) {
+            return Ok(known.clone());
         }
+        let current = self.replica.get(key, self.at)?;
+        self.known.insert(key.clone(), current.clone());
+        Ok(current)
     }
 
     /// Lets the writes of a record show. Returns what their keys had before.
@@ -62,7 +64,7 @@ impl<'a> View<'a> {
             }),
             Change::Delete(_) => None,
         };
-        self.changed.insert(write.key.clone(), now);
+        self.known.insert(write.key.clone(), now);
     }
 }
 
