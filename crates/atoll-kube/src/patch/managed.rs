@@ -178,45 +178,43 @@ pub fn on_apply(
 
 /// Keeps the times of the record when nothing else changed, so that a write without effect stays one.
 ///
-/// For the registry, when `object` is ready to be stored over `live`.
+/// For the registry, when `object` is ready to be stored over `live`. Their resourceVersions do not count.
 pub fn keep_times_if_unchanged(live: &Value, object: &mut Value) {
-    let record = |value: &Value| {
-        value
-            .get("metadata")
-            .and_then(|m| m.get("managedFields"))
-            .cloned()
-    };
-    let (Some(Value::Array(old)), Some(Value::Array(new))) = (record(live), record(object)) else {
-        return;
-    };
-    let timeless = |entry: &Value| {
-        let mut entry = entry.clone();
-        entry.as_object_mut().map(|map| map.remove("time"));
-        entry
-    };
-    if old == new
-        || old.len() != new.len()
-        || !old
-            .iter()
-            .zip(&new)
-            .all(|(o, n)| timeless(o) == timeless(n))
-    {
-        return;
+    fn record(value: &Value) -> Option<&Vec<Value>> {
+        value.get("metadata")?.get("managedFields")?.as_array()
     }
-    let current = take(object);
-    let same = {
-        let mut live = live.clone();
-        take(&mut live);
-        live == *object
+    let (Some(old), Some(new)) = (record(live), record(object)) else {
+        return;
     };
-    put(
-        object,
-        if same {
-            Some(Value::Array(old))
-        } else {
-            current
-        },
-    );
+    let only_times = old != new
+        && old.len() == new.len()
+        && old
+            .iter()
+            .zip(new)
+            .all(|(old, new)| same_except(&["time"], old, new));
+    let same = only_times
+        && same_except(&["metadata"], live, object)
+        && same_except(
+            &["managedFields", "resourceVersion"],
+            &live["metadata"],
+            &object["metadata"],
+        );
+    if same {
+        let old = Value::Array(old.clone());
+        put(object, Some(old));
+    }
+}
+
+/// Whether two maps are the same but for these fields.
+fn same_except(names: &[&str], left: &Value, right: &Value) -> bool {
+    fn fields<'a>(
+        value: &'a Value,
+        names: &[&str],
+    ) -> impl Iterator<Item = (&'a String, &'a Value)> {
+        let all = value.as_object().into_iter().flatten();
+        all.filter(move |(name, _)| !names.contains(&name.as_str()))
+    }
+    fields(left, names).eq(fields(right, names))
 }
 
 impl<'a> Write<'a> {

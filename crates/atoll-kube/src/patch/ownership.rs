@@ -122,6 +122,9 @@ pub(crate) fn apply(
         ..who.clone()
     });
     entries.0.retain(|e| !e.fields.is_empty());
+    if ty.is_native() {
+        drop_nulls(&mut object);
+    }
     Ok(Applied { object, entries })
 }
 
@@ -169,5 +172,23 @@ fn prune(
     remove(ty, &mut pruned, &unowned, Hollow::Null);
     let mut gone = all;
     gone.subtract(&present(&pruned));
-    remove(ty, merged, &gone.intersection(&last), Hollow::Empty);
+    // Objects of built-in kinds have no nulls: what became empty goes when they are written.
+    let hollow = if ty.is_native() {
+        Hollow::Null
+    } else {
+        Hollow::Empty
+    };
+    remove(ty, merged, &gone.intersection(&last), hollow);
+}
+
+/// Removes the fields that are null.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
 }

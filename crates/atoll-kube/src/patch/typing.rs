@@ -5,12 +5,12 @@
 //! Kubernetes does it: maps are owned field by field, lists as a whole. Every object has the same `metadata`, whether
 //! or not its schema spells it out. Nothing here looks at more than one level of a value, except to name list items.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value};
 
 use super::path::PathElement;
+use crate::schema::object_meta::object_meta;
 use crate::schema::{JsonType, ListType, MapType, PatchStrategy, Schema, SchemaRef};
 
 /// The type of one place in an object.
@@ -79,6 +79,11 @@ impl<'a> Type<'a> {
             native,
             object: schema.embedded_resource,
         }
+    }
+
+    /// Whether this is part of a built-in kind.
+    pub(crate) fn is_native(self) -> bool {
+        matches!(self, Self::Known { native: true, .. })
     }
 
     /// How `value` is taken apart here. A value that does not say (null, or one of the wrong kind) is taken as the
@@ -313,90 +318,5 @@ fn of_every_object<'a>(schema: &'a Schema, name: &str, native: bool) -> Option<T
     }
 }
 
-/// ObjectMeta, as far as merging is concerned.
-static OBJECT_META: LazyLock<Schema> = LazyLock::new(|| {
-    let leaf = |ty| {
-        SchemaRef::new(Schema {
-            ty: Some(ty),
-            ..Schema::default()
-        })
-    };
-    let text = || leaf(JsonType::String);
-    let texts = || {
-        let schema = Schema {
-            ty: Some(JsonType::Object),
-            additional: Some(text()),
-            ..Schema::default()
-        };
-        SchemaRef::new(schema)
-    };
-    let list = |list_type, items, merge_key: Option<&str>| {
-        let merge = list_type != ListType::Atomic;
-        SchemaRef::new(Schema {
-            ty: Some(JsonType::Array),
-            list_type,
-            items: Some(items),
-            patch: PatchStrategy {
-                merge,
-                merge_key: merge_key.map(str::to_owned),
-                ..PatchStrategy::default()
-            },
-            ..Schema::default()
-        })
-    };
-    let time = || {
-        SchemaRef::new(Schema {
-            ty: Some(JsonType::String),
-            format: "date-time".into(),
-            ..Schema::default()
-        })
-    };
-    let reference = SchemaRef::new(Schema {
-        ty: Some(JsonType::Object),
-        map_type: MapType::Atomic,
-        properties: BTreeMap::from([
-            ("apiVersion".to_owned(), text()),
-            ("kind".to_owned(), text()),
-            ("name".to_owned(), text()),
-            ("uid".to_owned(), text()),
-            ("controller".to_owned(), leaf(JsonType::Boolean)),
-            ("blockOwnerDeletion".to_owned(), leaf(JsonType::Boolean)),
-        ]),
-        ..Schema::default()
-    });
-    let anything = SchemaRef::new(Schema {
-        preserve_unknown: true,
-        ..Schema::default()
-    });
-    let fields = [
-        ("annotations", texts()),
-        ("creationTimestamp", time()),
-        ("deletionGracePeriodSeconds", leaf(JsonType::Integer)),
-        ("deletionTimestamp", time()),
-        ("finalizers", list(ListType::Set, text(), None)),
-        ("generateName", text()),
-        ("generation", leaf(JsonType::Integer)),
-        ("labels", texts()),
-        ("managedFields", list(ListType::Atomic, anything, None)),
-        ("name", text()),
-        ("namespace", text()),
-        (
-            "ownerReferences",
-            list(
-                ListType::Map(vec!["uid".to_owned()]),
-                reference,
-                Some("uid"),
-            ),
-        ),
-        ("resourceVersion", text()),
-        ("selfLink", text()),
-        ("uid", text()),
-    ];
-    Schema {
-        ty: Some(JsonType::Object),
-        properties: fields
-            .map(|(name, schema)| (name.to_owned(), schema))
-            .into(),
-        ..Schema::default()
-    }
-});
+/// The schema of every object's metadata.
+static OBJECT_META: LazyLock<SchemaRef> = LazyLock::new(object_meta);

@@ -337,6 +337,41 @@ fn unowned_fields_below_a_removed_place_stay() {
 }
 
 #[test]
+fn a_map_that_became_empty_goes_from_built_in_kinds_and_stays_in_custom_ones() {
+    for (native, left) in [
+        (true, json!({"note": "n"})),
+        (false, json!({"note": "n", "map": {}})),
+    ] {
+        let at = |manager, second| Write {
+            native,
+            ..write(manager, second)
+        };
+        let mut live = thing(json!({"note": "n", "map": {"k": "v"}}));
+        on_create(&at("creator", 0), &mut live);
+        let live = on_apply(
+            &at("a", 1),
+            Some(&live),
+            &thing(json!({"map": {"k": "w"}})),
+            true,
+        )
+        .unwrap();
+        // The map itself is still the creator's.
+        let live = on_apply(
+            &at("a", 2),
+            Some(&live),
+            &thing(json!({"paused": null})),
+            true,
+        )
+        .unwrap();
+        let mut spec = live["spec"].clone();
+        spec.as_object_mut().unwrap().retain(|_, v| !v.is_null());
+        assert_eq!(spec, left);
+        assert!(spec_owners(&live)["creator Update"].get("f:map").is_some());
+        assert_eq!(live["spec"].get("paused").is_some(), !native);
+    }
+}
+
+#[test]
 fn applying_the_same_twice_changes_nothing() {
     let spec = json!({"note": "n", "set": ["a"], "containers": [{"name": "x", "ports": [{"containerPort": 1}]}]});
     let once = Story::new().apply("a", spec.clone());

@@ -1,89 +1,34 @@
 //! Strategic merge patch and server-side apply as tables, on one made-up kind that has every sort of list and map.
 
 mod apply;
+mod native;
 mod properties;
 mod strategic;
 mod update;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Value, json};
 
 use super::managed::Write;
-use crate::schema::{JsonType, ListType, MapType, PatchStrategy, Schema, SchemaRef};
+use crate::schema::Schema;
 use crate::time::Timestamp;
 
-/// A schema from the few OpenAPI words that merging looks at.
-fn schema(openapi: &Value) -> Schema {
-    let text = |name: &str| {
-        openapi
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
-    let strings = |name: &str| -> Vec<String> {
-        let list = openapi.get(name).and_then(Value::as_array);
-        list.into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect()
-    };
-    let link = |value: &Value| SchemaRef::new(schema(value));
-    let properties: BTreeMap<_, _> = openapi
-        .get("properties")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-        .map(|(name, value)| (name.clone(), link(value)))
-        .collect();
-    let strategies: Vec<_> = text("x-kubernetes-patch-strategy").split(',').collect();
-    Schema {
-        ty: match text("type") {
-            "object" => Some(JsonType::Object),
-            "array" => Some(JsonType::Array),
-            "string" => Some(JsonType::String),
-            "integer" => Some(JsonType::Integer),
-            "boolean" => Some(JsonType::Boolean),
-            _ => None,
-        },
-        properties,
-        additional: openapi.get("additionalProperties").map(link),
-        items: openapi.get("items").map(link),
-        required: strings("required"),
-        default: openapi.get("default").cloned(),
-        preserve_unknown: openapi
-            .get("x-kubernetes-preserve-unknown-fields")
-            .is_some(),
-        list_type: match text("x-kubernetes-list-type") {
-            "set" => ListType::Set,
-            "map" => ListType::Map(strings("x-kubernetes-list-map-keys")),
-            _ => ListType::Atomic,
-        },
-        map_type: match text("x-kubernetes-map-type") {
-            "atomic" => MapType::Atomic,
-            _ => MapType::Granular,
-        },
-        patch: PatchStrategy {
-            merge: strategies.contains(&"merge"),
-            retain_keys: strategies.contains(&"retainKeys"),
-            replace: strategies.contains(&"replace"),
-            merge_key: Some(text("x-kubernetes-patch-merge-key"))
-                .filter(|k| !k.is_empty())
-                .map(str::to_owned),
-        },
-        ..Schema::default()
-    }
-}
-
 /// A kind with every sort of list and map.
-static THING: LazyLock<Schema> =
-    LazyLock::new(|| schema(&serde_json::from_str(include_str!("thing.json")).unwrap()));
+static THING: LazyLock<Arc<Schema>> = LazyLock::new(|| {
+    let openapi = serde_json::from_str(include_str!("thing.json")).unwrap();
+    Schema::from_openapi(&openapi, false).unwrap()
+});
 
 /// No schema at all.
-static FREE: LazyLock<Schema> =
-    LazyLock::new(|| schema(&json!({"x-kubernetes-preserve-unknown-fields": true})));
+static FREE: LazyLock<Arc<Schema>> = LazyLock::new(|| {
+    Schema::from_openapi(
+        &json!({"x-kubernetes-preserve-unknown-fields": true}),
+        false,
+    )
+    .unwrap()
+});
 
 /// A write of a Thing at second `second`.
 fn write(manager: &str, second: i64) -> Write<'_> {
