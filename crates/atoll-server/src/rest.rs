@@ -8,6 +8,7 @@ use atoll_registry::{
 };
 use bytes::Bytes;
 use http::StatusCode;
+use serde_json::Value;
 
 use crate::answer::objects::{self, Show};
 use crate::answer::{self, Reply, watch};
@@ -184,6 +185,7 @@ impl Front {
         Ok(match kind {
             ContentType::Json => Body::Json(bytes),
             ContentType::Yaml => Body::Yaml(bytes),
+            ContentType::Protobuf => Body::Value(decode_protobuf(&bytes)?),
         })
     }
 
@@ -227,12 +229,20 @@ where
     B::Error: std::fmt::Display,
 {
     let bytes = read_body(context.headers, body).await?;
-    if bytes.is_empty() || content_type(context.headers)? == ContentType::Json {
+    if bytes.is_empty() {
         return Ok(bytes);
     }
-    let value = atoll_kube::yaml::to_json(&bytes)
-        .map_err(|error| Status::bad_request(error.to_string()))?;
+    let value = match content_type(context.headers)? {
+        ContentType::Json => return Ok(bytes),
+        ContentType::Yaml => atoll_kube::yaml::to_json(&bytes)
+            .map_err(|error| Status::bad_request(error.to_string()))?,
+        ContentType::Protobuf => decode_protobuf(&bytes)?,
+    };
     Ok(value.to_string().into())
+}
+
+fn decode_protobuf(bytes: &[u8]) -> Result<Value, Status> {
+    atoll_kube::protobuf::decode(bytes).map_err(Status::bad_request)
 }
 
 fn written(answer: Answer, show: &Show) -> Result<Reply, Status> {

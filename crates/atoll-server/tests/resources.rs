@@ -203,7 +203,10 @@ async fn bad_requests_are_refused_by_name() {
     let huge = format!("{{\"data\":\"{}\"}}", "x".repeat(4 << 20));
     assert_eq!(code(post(huge).await).0, 413);
     let proto = [("content-type", "application/vnd.kubernetes.protobuf")];
-    let (status, message) = code(ann.send(Method::POST, CONFIG_MAPS, &proto, "k8s\0").await);
+    let no_protobuf = ann.send(Method::POST, CONFIG_MAPS, &proto, "{}").await;
+    assert_eq!(code(no_protobuf).0, 400);
+    let text = [("content-type", "text/plain")];
+    let (status, message) = code(ann.send(Method::POST, CONFIG_MAPS, &text, "{}").await);
     assert_eq!(status, 415);
     assert!(message.contains("application/json"), "{message}");
     let (status, message) = code(

@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use atoll_fleet::{Fleet, FleetCa, FleetDoors, FleetOptions, PeerCertificate};
 use atoll_kube::ids::UserInfo;
 use atoll_registry::controller::Driver;
-use atoll_registry::{Registry, controllers, indexes};
+use atoll_registry::{Builder, Registry, controllers, indexes};
 use atoll_server::authn::{MASTERS, Tokens};
 use atoll_server::pki::{self, Contexts, RootDirectory, RootOptions};
-use atoll_server::{HealthCheck, Layout, Server, ServerBuilder};
+use atoll_server::{AgentService, HealthCheck, Layout, Server, ServerBuilder};
 use atoll_store::Store;
 use atoll_store::embedded::{self, EmbeddedStore};
+use atoll_wire::AgentServer;
 use atoll_workspaces::{Options as WorkspaceOptions, TokenReviewer, Workspaces};
 
 /// The group whose members are administrators of every workspace.
@@ -68,6 +70,7 @@ pub(crate) struct Center {
     root: RootDirectory,
     server: Server,
     driver: tokio::task::JoinHandle<()>,
+    fleet: Arc<Fleet>,
     store: Arc<EmbeddedStore>,
 }
 
@@ -116,8 +119,14 @@ impl Center {
                 authenticator: Some(Arc::new(KnownTokens(known))),
             },
         ));
-        let builder = Registry::builder(store.clone(), workspaces.tree.clone());
-        let registry = workspaces.install(builder).build();
+        let doors = FleetDoors::new(workspaces.access.clone());
+        let builder = workspaces.install(Registry::builder(store.clone(), workspaces.tree.clone()));
+        let builder = doors.hooks().into_iter().fold(builder, Builder::hook);
+        let registry = doors
+            .computed()
+            .into_iter()
+            .fold(builder, Builder::computed)
+            .build();
         workspaces
             .bootstrap(&registry)
             .await
@@ -126,6 +135,22 @@ impl Center {
         let driver = workspaces.controllers(Driver::new(registry.clone()));
         let driver = controllers::all().into_iter().fold(driver, Driver::with);
         let driver = tokio::spawn(driver.run());
+
+        let authority = root
+            .authority("fleet-ca", "atoll fleet")
+            .context("cannot prepare the fleet's certificate authority")?;
+        let fleet = Fleet::start(FleetOptions {
+            doors,
+            registry: registry.clone(),
+            ca: FleetCa::from_pem(&authority.certificate_pem, &authority.key_pem)
+                .context("the fleet's certificate authority cannot be used")?,
+            center_ca_pem: root.serving.authority_pem.clone(),
+            grace: None,
+        })
+        .await
+        .context("cannot start the fleet")?;
+        let fleet = Arc::new(fleet);
+        let figures = fleet.clone();
 
         let health = store.clone();
         let server = ServerBuilder::new(
@@ -142,12 +167,15 @@ impl Center {
                 .map_err(|error| error.to_string())
         }))
         .metrics(store_metrics(store.clone()))
+        .metrics(Arc::new(move |text| figures.metrics(text)))
+        .agents(agents(&fleet))
         .homes(homes(workspaces, registry))
         .start(listener, &root.serving, address(&root.base_url))?;
         Ok(Self {
             root,
             server,
             driver,
+            fleet,
             store,
         })
     }
@@ -166,6 +194,7 @@ impl Center {
     pub(crate) async fn stop(self) {
         self.server.stop().await;
         self.driver.abort();
+        drop(self.fleet);
         self.store.close();
     }
 }
@@ -192,6 +221,13 @@ impl TokenReviewer for KnownTokens {
     async fn user(&self, token: &str) -> Option<UserInfo> {
         self.0.user(token).map(|user| (*user).clone())
     }
+}
+
+fn agents(fleet: &Fleet) -> AgentService {
+    let service = AgentServer::new(Arc::new(fleet.agent_service()));
+    AgentService::new(service, |extensions, certificate| {
+        extensions.insert(PeerCertificate(certificate));
+    })
 }
 
 fn homes(workspaces: Arc<Workspaces>, registry: Registry) -> atoll_server::Homes {

@@ -94,8 +94,6 @@ pub struct RootDirectory {
     pub path: PathBuf,
     /// The serving certificate chain and its key.
     pub serving: Serving,
-    /// Signs the agents' client certificates; the fleet's part of the house uses it.
-    pub fleet: Authority,
     /// The key that signs service account tokens.
     pub service_account_key: String,
     /// The two administrators' tokens.
@@ -121,7 +119,6 @@ impl RootDirectory {
         let names = certificate_names(options, &host);
         let serving_ca = Authority::open(directory, "serving-ca", "atoll serving")?;
         let serving = Serving::open(directory, &serving_ca, &names)?;
-        let fleet = Authority::open(directory, "fleet-ca", "atoll fleet")?;
         let service_account_key = certificates::open_key(&directory.join("sa.key"))?;
 
         let kubeconfig = options
@@ -145,12 +142,16 @@ impl RootDirectory {
         Ok(Self {
             path: directory.clone(),
             serving,
-            fleet,
             service_account_key,
             tokens,
             base_url,
             kubeconfig,
         })
+    }
+
+    /// An authority that is kept in `NAME.crt` and `NAME.key`; made when it is not there.
+    pub fn authority(&self, name: &str, common_name: &str) -> Result<Authority, PkiError> {
+        Authority::open(&self.path, name, common_name)
     }
 }
 
@@ -251,7 +252,16 @@ mod tests {
         let first = RootDirectory::open(&options(directory.path())).unwrap();
         let second = RootDirectory::open(&options(directory.path())).unwrap();
         assert_eq!(first.serving.chain_pem, second.serving.chain_pem);
-        assert_eq!(first.fleet.certificate_pem, second.fleet.certificate_pem);
+        assert_eq!(
+            first
+                .authority("fleet-ca", "fleet")
+                .unwrap()
+                .certificate_pem,
+            second
+                .authority("fleet-ca", "fleet")
+                .unwrap()
+                .certificate_pem
+        );
         assert_eq!(first.service_account_key, second.service_account_key);
         assert_eq!(first.tokens.shard_admin, second.tokens.shard_admin);
         assert_ne!(first.tokens.kcp_admin, second.tokens.kcp_admin);
@@ -287,6 +297,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
         let root = RootDirectory::open(&options(directory.path())).unwrap();
+        root.authority("fleet-ca", "fleet").unwrap();
         for name in [
             "apiserver.key",
             "sa.key",
@@ -306,10 +317,9 @@ mod tests {
     fn a_damaged_key_is_refused_with_a_remedy() {
         let directory = tempfile::tempdir().unwrap();
         let root = RootDirectory::open(&options(directory.path())).unwrap();
+        root.authority("fleet-ca", "fleet").unwrap();
         std::fs::write(root.path.join("fleet-ca.key"), "no key").unwrap();
-        let error = RootDirectory::open(&options(directory.path()))
-            .unwrap_err()
-            .to_string();
+        let error = root.authority("fleet-ca", "fleet").unwrap_err().to_string();
         assert!(
             error.contains("fleet-ca.key is damaged") && error.contains("move it away"),
             "{error}"

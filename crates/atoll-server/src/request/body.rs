@@ -1,5 +1,6 @@
 //! Request bodies: how large, of which type.
 
+use atoll_kube::protobuf;
 use atoll_kube::status::Status;
 use atoll_registry::PatchType;
 use bytes::{Bytes, BytesMut};
@@ -15,9 +16,11 @@ const MAX_BODY: usize = 3 * 1024 * 1024;
 pub(crate) enum ContentType {
     Json,
     Yaml,
+    /// What kubectl's typed commands and client-go's typed clients send for Kubernetes' own kinds.
+    Protobuf,
 }
 
-const OBJECT_TYPES: [&str; 2] = ["application/json", "application/yaml"];
+const OBJECT_TYPES: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 const PATCH_TYPES: [&str; 4] = [
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -43,6 +46,7 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Result<ContentType, Status> {
     match media_type(headers).as_str() {
         "" | "application/json" | "*/*" => Ok(ContentType::Json),
         "application/yaml" => Ok(ContentType::Yaml),
+        protobuf::MEDIA_TYPE => Ok(ContentType::Protobuf),
         _ => Err(Status::unsupported_media_type(&OBJECT_TYPES)),
     }
 }
@@ -143,11 +147,10 @@ mod tests {
             ContentType::Yaml
         );
         assert_eq!(
-            content_type(&headers("application/vnd.kubernetes.protobuf"))
-                .unwrap_err()
-                .code,
-            415
+            content_type(&headers("application/vnd.kubernetes.protobuf")).unwrap(),
+            ContentType::Protobuf
         );
+        assert_eq!(content_type(&headers("text/plain")).unwrap_err().code, 415);
         assert_eq!(
             patch_type(&headers("application/apply-patch+yaml")).unwrap(),
             PatchType::Apply
