@@ -15,18 +15,18 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 const USAGE: &str = "usage: cargo run -p xtask -- (builtin|tables) --kubeconfig FILE [--out FILE]";
-const DATA: &str = "crates/atoll-kube/src/builtin/data";
+const BUILTIN: &str = "crates/atoll-kube/src/builtin";
 
 type Task = fn(&cluster::Cluster) -> Result<String>;
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let (task, file): (Task, _) = match args.next().as_deref() {
-        Some("builtin") => (builtin::derive, "kubernetes-1.36.facts"),
-        Some("tables") => (tables::record, "tables.json"),
+        Some("builtin") => (builtin::derive, "data/kubernetes-1.36.facts"),
+        Some("tables") => (tables::record, "testdata/tables.json"),
         _ => bail!("{USAGE}"),
     };
-    let (mut kubeconfig, mut out) = (None, PathBuf::from(DATA).join(file));
+    let (mut kubeconfig, mut out) = (None, PathBuf::from(BUILTIN).join(file));
     while let Some(flag) = args.next() {
         let value = args
             .next()

@@ -8,7 +8,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 
-use super::facts;
+use super::{defaults, facts};
 use crate::schema::{JsonType, ListType, MapType, PatchStrategy, Rules, Schema, SchemaRef};
 
 /// The `format` of a quantity's schema, so that numbers can be written as Kubernetes writes them.
@@ -59,6 +59,9 @@ impl Compiled {
                 QUANTITY_COMPONENT => QUANTITY.clone_into(&mut node.format),
                 CRD_SCHEMA => node.preserve_unknown = true,
                 _ => {}
+            }
+            for (field, default) in defaults::of_component(name).into_iter().flatten() {
+                add_default(&mut node, field, default);
             }
             link.set(node);
         }
@@ -134,6 +137,17 @@ impl Compiled {
         node.preserve_unknown |= open && matches!(node.ty, None | Some(JsonType::Object));
         node.has_defaults = node.default.is_some() || has_defaults_below(&node);
         node
+    }
+}
+
+/// Gives a field its default: in a node of its own, since others share the field's type.
+fn add_default(node: &mut Schema, field: &str, default: &Value) {
+    if let Some(link) = node.properties.get_mut(field) {
+        let mut own = (**link).clone();
+        own.default = Some(default.clone());
+        own.has_defaults = true;
+        *link = SchemaRef::new(own);
+        node.has_defaults = true;
     }
 }
 

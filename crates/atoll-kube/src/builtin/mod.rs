@@ -7,6 +7,7 @@
 pub mod cells;
 mod compile;
 pub mod convert;
+pub mod defaults;
 mod definitions;
 mod facts;
 pub mod hooks;

@@ -1,12 +1,13 @@
 //! Brings a written object of a built-in kind into the form in which Kubernetes would keep it.
 //!
 //! A Kubernetes server decodes its own kinds into typed structures and writes them out again. On the way nulls disappear,
-//! quantities given as numbers become strings, and an empty string where only certain words are allowed counts as absent.
+//! quantities take their canonical form (`0.5` is `500m`), and an empty string where only certain words are allowed counts as absent.
 //! This does the same to a JSON tree, led by the compiled schema. Custom resources do not go through here.
 
 use serde_json::Value;
 
 use super::QUANTITY;
+use crate::quantity::Quantity;
 use crate::schema::Schema;
 
 /// Normalizes an object of a built-in kind in place.
@@ -32,10 +33,16 @@ pub fn normalize(schema: &Schema, object: &mut Value) {
             }
         }
         Value::Number(number) if schema.format == QUANTITY => {
-            *object = Value::String(number.to_string());
+            *object = Value::String(canonical(&number.to_string()));
         }
+        Value::String(text) if schema.format == QUANTITY => *text = canonical(text),
         _ => {}
     }
+}
+
+/// A quantity as Kubernetes writes it back; text that is none stays as it is, for validation to refuse.
+fn canonical(text: &str) -> String {
+    Quantity::parse(text).map_or_else(|_| text.to_owned(), |q| q.to_string())
 }
 
 fn is_empty_text(value: &Value) -> bool {
@@ -55,14 +62,14 @@ mod tests {
     use crate::builtin::kind_schema;
 
     #[test]
-    fn nulls_go_numbers_become_quantities_and_empty_words_are_absent() {
+    fn nulls_go_quantities_are_canonical_and_empty_words_are_absent() {
         let schema = kind_schema("", "v1", "Pod").unwrap();
         let mut pod = json!({
             "metadata": {"name": "a", "creationTimestamp": null},
             "spec": {
                 "restartPolicy": "",
                 "nodeName": "",
-                "containers": [{"name": "c", "resources": {"limits": {"cpu": 1, "memory": "1Gi"}}, "env": null}],
+                "containers": [{"name": "c", "resources": {"limits": {"cpu": 0.5, "memory": "1024Mi"}}, "env": null}],
             },
             "unknown": null,
         });
@@ -73,7 +80,7 @@ mod tests {
                 "metadata": {"name": "a"},
                 "spec": {
                     "nodeName": "",
-                    "containers": [{"name": "c", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}],
+                    "containers": [{"name": "c", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}}}],
                 },
                 "unknown": null,
             })

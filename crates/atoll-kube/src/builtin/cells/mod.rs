@@ -106,7 +106,7 @@ mod tests {
     /// Rows that a genuine Kubernetes 1.36 printed (`cargo run -p xtask -- tables`), ages left out.
     #[test]
     fn cells_are_those_of_a_genuine_server() {
-        let golden: Value = serde_json::from_str(include_str!("../data/tables.json")).unwrap();
+        let golden: Value = serde_json::from_str(include_str!("../testdata/tables.json")).unwrap();
         let mut wrong = Vec::new();
         for table in golden.as_array().unwrap() {
             let now = Timestamp::parse(table["now"].as_str().unwrap()).unwrap();
