@@ -58,6 +58,7 @@ pub(crate) fn complete(
     }
     if defaults(kind, definition) {
         schema.default_into(object);
+        builtin::defaults::fill(&resource, object);
     }
     if definition.source == Source::Crd {
         schema.drop_nulls(object);
