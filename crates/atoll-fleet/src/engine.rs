@@ -173,6 +173,7 @@ impl Engine {
 
     /// Does what is pending until nothing is, or until something has to wait.
     async fn settle(&mut self) {
+        let taken = self.shared.world.read().applied;
         self.enter_destinations().await;
         self.look_closer();
         self.tell_sessions();
@@ -181,6 +182,10 @@ impl Engine {
                 tracing::error!(%error, policy = ?index, "a decision could not be carried out; it is tried again");
                 self.pending.policies.insert(index);
             }
+        }
+        // What new destinations made worth deciding comes first.
+        if self.pending.policies.is_empty() && self.pending.new_destinations.is_empty() {
+            self.shared.decided.send_replace(taken);
         }
     }
 

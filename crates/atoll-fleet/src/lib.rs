@@ -34,7 +34,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use atoll_registry::{Authorizer, Computed, Hook, Registry};
+use atoll_store::Revision;
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use ca::FleetCa;
@@ -119,6 +121,7 @@ impl Fleet {
             lifecycle: Dirty::new(),
             figures: Figures::default(),
             abouts: Mutex::new(HashMap::new()),
+            decided: watch::Sender::new(Revision(0)),
         });
         let (engine, position) = engine::Engine::load(shared.clone())
             .await

@@ -213,6 +213,7 @@ impl atoll_wire::Agent for AgentService {
             inventory: request.inventory,
             destination: request.destination,
         };
+        self.shared.caught_up().await;
         let managed_cluster = self.managed_cluster(&identity)?;
         check_token(&managed_cluster, &request.token, self.now())?;
         accepted(&managed_cluster)?;

@@ -180,6 +180,8 @@ struct Session {
     mode: Mode,
     cursor: String,
     sent: BTreeMap<ObjectIndex, RenderHash>,
+    /// Copies that this session gave an agent whose past is not known here: they may go on changing.
+    introduced: BTreeSet<ObjectIndex>,
     tombstoned: BTreeSet<ObjectIndex>,
     held: Vec<Held>,
     acks: mpsc::UnboundedSender<ToAgent>,
@@ -229,6 +231,9 @@ where
             }
         }
     };
+    if admit(shared, identity).is_err() {
+        shared.caught_up().await;
+    }
     let destination = admit(shared, identity)?;
     let (fetches, mut fetch_requests) = mpsc::channel(16);
     let (acks, mut acked) = mpsc::unbounded_channel();
@@ -253,6 +258,7 @@ where
             .map(ToString::to_string)
             .unwrap_or_default(),
         sent: BTreeMap::new(),
+        introduced: BTreeSet::new(),
         tombstoned: BTreeSet::new(),
         held: Vec::new(),
         acks,
@@ -561,16 +567,14 @@ impl Session {
         for (index, copy) in &desired {
             self.tombstoned.remove(index);
             let sent = self.sent.get(index);
-            let news = if self.mode == Mode::Held {
-                sent.is_none()
-            } else {
-                sent != Some(&copy.render)
-            };
+            let may = self.mode == Mode::Live || sent.is_none() || self.introduced.contains(index);
+            let news = may && sent != Some(&copy.render);
             if !news || !copy.sendable {
                 continue;
             }
             if let Some(item) = item(&world, *index, copy) {
                 items.push(item);
+                self.introduced.insert(*index);
                 self.sent.insert(*index, copy.render);
             }
         }

@@ -13,7 +13,7 @@ use atoll_store::{Append, AppendError, Check, Revision, Store, Write};
 use atoll_wire::Cursor;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::ca::FleetCa;
 use crate::feed::Feed;
@@ -22,6 +22,8 @@ use crate::session::{About, Sessions};
 
 /// Memory for bodies that were rendered lately.
 const BODY_CACHE_BYTES: u64 = 32 << 20;
+/// How long a connecting agent waits for the engine.
+const CATCH_UP: Duration = Duration::from_secs(5);
 
 pub(crate) struct Shared {
     pub(crate) registry: Registry,
@@ -41,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) lifecycle: Dirty<Destination>,
     pub(crate) figures: Figures,
     pub(crate) abouts: Mutex<HashMap<Destination, About>>,
+    /// Up to where the engine has decided.
+    pub(crate) decided: watch::Sender<Revision>,
 }
 
 /// Counters for metrics.
@@ -86,6 +90,15 @@ impl Shared {
         writes: Vec<Write>,
     ) -> Result<Revision, AppendError> {
         self.store.append(Append { checks, writes }).await
+    }
+
+    /// Waits until what is in the log now has been decided, but not for long: who just registered an edge connects it at once.
+    pub(crate) async fn caught_up(&self) {
+        let head = self.store.head();
+        let mut decided = self.decided.subscribe();
+        let wait = decided.wait_for(|at| *at >= head);
+        // Late or not, the caller looks at the picture as it is.
+        let _ = tokio::time::timeout(CATCH_UP, wait).await;
     }
 
     /// Remembers what an agent said about itself.

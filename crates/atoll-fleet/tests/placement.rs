@@ -11,187 +11,325 @@ fn everything_labelled(app: &str, site: &str) -> serde_json::Value {
 }
 
 fn configs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_object_travels_changes_and_goes() {
-    let directory = tempfile::tempdir().unwrap();
-    let center = Center::open(directory.path()).await;
-    let uid = center.destination("one", json!({"site": "a"})).await;
-    center.config("p1", "web", "1").await;
-    center.policy("p1", "bp", everything_labelled("web", "a")).await;
-    let mut edge = Edge::connect(&center, &uid, Disk::default()).await;
-    edge.until("first", |e| e.disk.configs() == configs(&[("web", "1")])).await;
-    let status = center.status_when("p1", "bp", |s| counts(s) == [1, 1, 0, 0, 0]).await;
-    assert_eq!(status["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "Ready").unwrap()["status"], "True");
-    center.config("p1", "web", "2").await;
-    edge.until("second", |e| e.disk.configs() == configs(&[("web", "2")])).await;
-    center.delete("p1", &config_maps(), Some("default"), "web").await;
-    edge.until("gone", |e| e.disk.copies.is_empty() && e.tombstones.len() == 1).await;
-    center.status_when("p1", "bp", |s| counts(s) == [0, 0, 0, 0, 0]).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_label_change_moves_the_placement() {
-    let directory = tempfile::tempdir().unwrap();
-    let center = Center::open(directory.path()).await;
-    let (a, b) = (center.destination("a", json!({"site": "a"})).await, center.destination("b", json!({"site": "b"})).await);
-    center.config("p1", "web", "1").await;
-    center.policy("p1", "bp", everything_labelled("web", "a")).await;
-    let (mut edge_a, mut edge_b) = (Edge::connect(&center, &a, Disk::default()).await, Edge::connect(&center, &b, Disk::default()).await);
-    edge_a.until("placed", |e| e.disk.configs().len() == 1).await;
-    edge_b.quiet().await;
-    assert!(edge_b.disk.copies.is_empty());
-    center.label("b", json!({"site": "a"})).await;
-    edge_b.until("placed", |e| e.disk.configs().len() == 1).await;
-    center.label("a", json!({"site": "z"})).await;
-    edge_a.until("removed", |e| e.disk.copies.is_empty()).await;
-    assert_eq!(edge_a.tombstones.len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn overlapping_policies_are_additive() {
-    let directory = tempfile::tempdir().unwrap();
-    let center = Center::open(directory.path()).await;
-    let uid = center.destination("one", json!({"site": "a"})).await;
-    center.config("p1", "web", "1").await;
-    center.policy("p1", "first", everything_labelled("web", "a")).await;
-    center.policy("p1", "second", json!({"clusterSelectors": [{}], "downsync": [{"resources": ["configmaps"], "objectNames": ["web"]}]})).await;
-    let mut edge = Edge::connect(&center, &uid, Disk::default()).await;
-    edge.until("placed", |e| e.disk.configs().len() == 1).await;
-    center.delete("p1", &policies(), None, "first").await;
-    // Another change comes behind the deletion: when it is there, the deletion has been decided.
-    center.config("p1", "web", "2").await;
-    edge.until("updated", |e| e.disk.configs() == configs(&[("web", "2")])).await;
-    assert!(edge.tombstones.is_empty());
-    center.delete("p1", &policies(), None, "second").await;
-    edge.until("removed", |e| e.disk.copies.is_empty()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_big_removal_is_held_until_confirmed() {
-    let directory = tempfile::tempdir().unwrap();
-    let center = Center::open(directory.path()).await;
-    let mut uids = Vec::new();
-    for i in 0..12 {
-        uids.push(center.destination(&format!("d{i}"), json!({"site": "a"})).await);
-    }
-    center.config("p1", "web", "1").await;
-    center.policy("p1", "bp", everything_labelled("web", "a")).await;
-    let mut edge = Edge::connect(&center, &uids[0], Disk::default()).await;
-    edge.until("placed", |e| e.disk.configs().len() == 1).await;
-    center.status_when("p1", "bp", |s| counts(s)[0] == 12).await;
-    let patch = json!({"spec": {"clusterSelectors": [{"matchLabels": {"site": "mistyped"}}]}});
-    center.client("p1").patch(&policies(), None, "bp", atoll_registry::PatchType::Merge, patch).await.unwrap();
-    let status = center.status_when("p1", "bp", |s| s.get("removalHeld").is_some()).await;
-    assert_eq!((counts(&status)[0], &status["removalHeld"]["count"]), (12, &json!(12)));
-    edge.quiet().await;
-    assert!(edge.tombstones.is_empty());
-    let confirm = json!({"spec": {"confirmRemoval": status["removalHeld"]["token"]}});
-    center.client("p1").patch(&policies(), None, "bp", atoll_registry::PatchType::Merge, confirm).await.unwrap();
-    edge.until("removed", |e| e.disk.copies.is_empty()).await;
-    center.status_when("p1", "bp", |s| counts(s)[0] == 0).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restart_sends_nothing_again_and_counts_read_as_before() {
-    let directory = tempfile::tempdir().unwrap();
-    let center = Center::open(directory.path()).await;
-    let (one, two) = (center.destination("one", json!({"site": "a"})).await, center.destination("two", json!({"site": "a"})).await);
-    let away = center.destination("away", json!({"site": "a"})).await;
-    for name in ["web", "db"] {
-        center.config("p1", name, "1").await;
-    }
-    center.policy("p1", "bp", json!({"clusterSelectors": [{"matchLabels": {"site": "a"}}], "downsync": [{"resources": ["configmaps"]}]})).await;
-    let mut edge = Edge::connect(&center, &one, Disk::default()).await;
-    let mut failing = Edge::connect(&center, &two, Disk::default()).await.behaving(|_| (atoll_wire::ErrorKind::Forbidden, serde_json::Value::Null));
-    edge.until("placed", |e| e.disk.configs().len() == 2).await;
-    failing.until("placed", |e| e.disk.configs().len() == 2).await;
-    let before = center.status_when("p1", "bp", |s| counts(s) == [6, 2, 0, 2, 2]).await;
-    assert_eq!(before["problems"][0]["reason"], "Forbidden");
-    assert_eq!(before["problems"][0]["examples"], json!(["two"]));
-    let (disk, _) = (edge.cut(), failing.cut());
-    center.crash();
-
-    let center = Center::open(directory.path()).await;
-    let after = center.status_when("p1", "bp", |s| counts(s)[0] == 6).await;
-    assert_eq!(counts(&after), counts(&before));
-    assert_eq!(after["problems"], before["problems"]);
-    let mut edge = Edge::connect(&center, &one, disk).await;
-    edge.quiet().await;
-    assert_eq!((edge.items, edge.bodies, edge.listed), (0, 0, false), "nothing is sent to an edge that is current");
-    // An edge that was away all the time gets everything, and a change reaches both.
-    let mut late = Edge::connect(&center, &away, Disk::default()).await;
-    late.until("caught up", |e| e.disk.configs().len() == 2).await;
-    center.config("p1", "web", "2").await;
-    edge.until("changed", |e| e.disk.configs() == configs(&[("db", "1"), ("web", "2")])).await;
-    assert_eq!(edge.items, 1);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn removals_wait_for_an_edge_that_is_away_also_over_a_restart() {
-    let directory = tempfile::tempdir().unwrap();
-    let center = Center::open(directory.path()).await;
-    let uid = center.destination("one", json!({"site": "a"})).await;
-    center.config("p1", "web", "1").await;
-    center.policy("p1", "bp", everything_labelled("web", "a")).await;
-    let mut edge = Edge::connect(&center, &uid, Disk::default()).await;
-    edge.until("placed", |e| e.disk.configs().len() == 1).await;
-    let disk = edge.cut();
-    center.delete("p1", &policies(), None, "bp").await;
-    center.crash();
-    let center = Center::open(directory.path()).await;
-    let mut edge = Edge::connect(&center, &uid, disk).await;
-    edge.until("removed", |e| e.disk.copies.is_empty()).await;
-    assert_eq!(edge.tombstones.len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restored_center_deletes_and_downgrades_nothing_until_a_person_resumes() {
-    let directory = tempfile::tempdir().unwrap();
-    let center = Center::open(&directory.path().join("now")).await;
-    let uid = center.destination("one", json!({"site": "a"})).await;
-    center.config("p1", "web", "1").await;
-    center.policy("p1", "bp", json!({"clusterSelectors": [{"matchLabels": {"site": "a"}}], "downsync": [{"resources": ["configmaps"]}]})).await;
-    let mut edge = Edge::connect(&center, &uid, Disk::default()).await;
-    edge.until("placed", |e| e.disk.configs().len() == 1).await;
-    copy(&center, directory.path()).await;
-    // After the copy: a change, a new object.
-    center.config("p1", "web", "2").await;
-    center.config("p1", "later", "1").await;
-    edge.until("newer", |e| e.disk.configs() == configs(&[("later", "1"), ("web", "2")])).await;
-    let disk = edge.cut();
-    center.crash();
-
-    let center = Center::open(&directory.path().join("then")).await;
-    // Written to beyond what was lost.
-    for i in 0..60 {
-        center.config("p1", "other", &i.to_string()).await;
-    }
-    let mut edge = Edge::connect(&center, &uid, disk).await;
-    edge.until("new objects", |e| e.disk.configs().contains_key("other")).await;
-    edge.quiet().await;
-    assert_eq!(edge.resumption, Some(atoll_wire::Resumption::Held));
-    assert!(edge.tombstones.is_empty());
-    let held = edge.disk.configs();
-    assert_eq!((held["web"].as_str(), held["later"].as_str()), ("2", "1"), "nothing is deleted or downgraded");
-    // Still held after another reconnect.
-    let disk = edge.cut();
-    let mut edge = Edge::connect(&center, &uid, disk).await;
-    edge.quiet().await;
-    assert_eq!(edge.resumption, Some(atoll_wire::Resumption::Held));
-    let managed = center
-        .object_when("i1", &support::managed_clusters(), None, "one", |o| {
-            o["status"]["conditions"].as_array().is_some_and(|l| l.iter().any(|c| c["type"] == "edge.atoll.dev/Held" && c["status"] == "True"))
+#[test]
+fn an_object_travels_changes_and_goes() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let uid = center.destination("one", json!({"site": "a"})).await;
+        center.config("p1", "web", "1").await;
+        center
+            .policy("p1", "bp", everything_labelled("web", "a"))
+            .await;
+        let mut edge = Edge::connect(&center, &uid, Disk::default()).await;
+        edge.until("first", |e| e.disk.configs() == configs(&[("web", "1")]))
+            .await;
+        let status = center
+            .status_when("p1", "bp", |s| counts(s) == [1, 1, 0, 0, 0])
+            .await;
+        assert_eq!(
+            status["conditions"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|c| c["type"] == "Ready")
+                .unwrap()["status"],
+            "True"
+        );
+        center.config("p1", "web", "2").await;
+        edge.until("second", |e| e.disk.configs() == configs(&[("web", "2")]))
+            .await;
+        center
+            .delete("p1", &config_maps(), Some("default"), "web")
+            .await;
+        edge.until("gone", |e| {
+            e.disk.copies.is_empty() && e.tombstones.len() == 1
         })
         .await;
-    let message = managed["status"]["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "edge.atoll.dev/Held").unwrap()["message"].clone();
-    let token = message.as_str().unwrap().rsplit_once('=').unwrap().1.trim_end_matches(')').to_owned();
-    let patch = json!({"metadata": {"annotations": {"edge.atoll.dev/resume": token}}});
-    center.client("i1").patch(&support::managed_clusters(), None, "one", atoll_registry::PatchType::Merge, patch).await.unwrap();
-    edge.until("resumed", |e| e.disk.configs().get("web").map(String::as_str) == Some("1")).await;
-    assert!(edge.tombstones.iter().all(|t| t.mode == atoll_wire::RemovalMode::Orphan as i32), "unknown copies are let go, not removed");
+        center
+            .status_when("p1", "bp", |s| counts(s) == [0, 0, 0, 0, 0])
+            .await;
+    });
+}
+
+#[test]
+fn a_label_change_moves_the_placement() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let (a, b) = (
+            center.destination("a", json!({"site": "a"})).await,
+            center.destination("b", json!({"site": "b"})).await,
+        );
+        center.config("p1", "web", "1").await;
+        center
+            .policy("p1", "bp", everything_labelled("web", "a"))
+            .await;
+        let (mut edge_a, mut edge_b) = (
+            Edge::connect(&center, &a, Disk::default()).await,
+            Edge::connect(&center, &b, Disk::default()).await,
+        );
+        edge_a
+            .until("placed", |e| e.disk.configs().len() == 1)
+            .await;
+        edge_b.quiet().await;
+        assert!(edge_b.disk.copies.is_empty());
+        center.label("b", json!({"site": "a"})).await;
+        edge_b
+            .until("placed", |e| e.disk.configs().len() == 1)
+            .await;
+        center.label("a", json!({"site": "z"})).await;
+        edge_a.until("removed", |e| e.disk.copies.is_empty()).await;
+        assert_eq!(edge_a.tombstones.len(), 1);
+    });
+}
+
+#[test]
+fn overlapping_policies_are_additive() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let uid = center.destination("one", json!({"site": "a"})).await;
+        center.config("p1", "web", "1").await;
+        center
+            .policy("p1", "first", everything_labelled("web", "a"))
+            .await;
+        center.policy("p1", "second", json!({"clusterSelectors": [{}], "downsync": [{"resources": ["configmaps"], "objectNames": ["web"]}]})).await;
+        let mut edge = Edge::connect(&center, &uid, Disk::default()).await;
+        edge.until("placed", |e| e.disk.configs().len() == 1).await;
+        center.delete("p1", &policies(), None, "first").await;
+        // Another change comes behind the deletion: when it is there, the deletion has been decided.
+        center.config("p1", "web", "2").await;
+        edge.until("updated", |e| e.disk.configs() == configs(&[("web", "2")]))
+            .await;
+        assert!(edge.tombstones.is_empty());
+        center.delete("p1", &policies(), None, "second").await;
+        edge.until("removed", |e| e.disk.copies.is_empty()).await;
+    });
+}
+
+#[test]
+fn a_big_removal_is_held_until_confirmed() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let mut uids = Vec::new();
+        for i in 0..12 {
+            uids.push(
+                center
+                    .destination(&format!("d{i}"), json!({"site": "a"}))
+                    .await,
+            );
+        }
+        center.config("p1", "web", "1").await;
+        center
+            .policy("p1", "bp", everything_labelled("web", "a"))
+            .await;
+        let mut edge = Edge::connect(&center, &uids[0], Disk::default()).await;
+        edge.until("placed", |e| e.disk.configs().len() == 1).await;
+        center.status_when("p1", "bp", |s| counts(s)[0] == 12).await;
+        let patch = json!({"spec": {"clusterSelectors": [{"matchLabels": {"site": "mistyped"}}]}});
+        center
+            .client("p1")
+            .patch(
+                &policies(),
+                None,
+                "bp",
+                atoll_registry::PatchType::Merge,
+                patch,
+            )
+            .await
+            .unwrap();
+        let status = center
+            .status_when("p1", "bp", |s| s.get("removalHeld").is_some())
+            .await;
+        assert_eq!(
+            (counts(&status)[0], &status["removalHeld"]["count"]),
+            (12, &json!(12))
+        );
+        edge.quiet().await;
+        assert!(edge.tombstones.is_empty());
+        let confirm = json!({"spec": {"confirmRemoval": status["removalHeld"]["token"]}});
+        center
+            .client("p1")
+            .patch(
+                &policies(),
+                None,
+                "bp",
+                atoll_registry::PatchType::Merge,
+                confirm,
+            )
+            .await
+            .unwrap();
+        edge.until("removed", |e| e.disk.copies.is_empty()).await;
+        center.status_when("p1", "bp", |s| counts(s)[0] == 0).await;
+    });
+}
+
+#[test]
+fn a_restart_sends_nothing_again_and_counts_read_as_before() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let (one, two) = (
+            center.destination("one", json!({"site": "a"})).await,
+            center.destination("two", json!({"site": "a"})).await,
+        );
+        let away = center.destination("away", json!({"site": "a"})).await;
+        for name in ["web", "db"] {
+            center.config("p1", name, "1").await;
+        }
+        center.policy("p1", "bp", json!({"clusterSelectors": [{"matchLabels": {"site": "a"}}], "downsync": [{"resources": ["configmaps"]}]})).await;
+        let mut edge = Edge::connect(&center, &one, Disk::default()).await;
+        let mut failing = Edge::connect(&center, &two, Disk::default())
+            .await
+            .behaving(|_| (atoll_wire::ErrorKind::Forbidden, serde_json::Value::Null));
+        edge.until("placed", |e| e.disk.configs().len() == 2).await;
+        failing
+            .until("placed", |e| e.disk.configs().len() == 2)
+            .await;
+        let before = center
+            .status_when("p1", "bp", |s| counts(s) == [6, 2, 0, 2, 2])
+            .await;
+        assert_eq!(before["problems"][0]["reason"], "Forbidden");
+        assert_eq!(before["problems"][0]["examples"], json!(["two"]));
+        let (disk, _) = (edge.cut(), failing.cut());
+        center.crash().await;
+
+        let center = Center::open(&directory).await;
+        let after = center.status_when("p1", "bp", |s| counts(s)[0] == 6).await;
+        assert_eq!(counts(&after), counts(&before));
+        assert_eq!(after["problems"], before["problems"]);
+        let mut edge = Edge::connect(&center, &one, disk).await;
+        edge.quiet().await;
+        assert_eq!(
+            (edge.items, edge.bodies, edge.listed),
+            (0, 0, false),
+            "nothing is sent to an edge that is current"
+        );
+        // An edge that was away all the time gets everything, and a change reaches both.
+        let mut late = Edge::connect(&center, &away, Disk::default()).await;
+        late.until("caught up", |e| e.disk.configs().len() == 2)
+            .await;
+        center.config("p1", "web", "2").await;
+        edge.until("changed", |e| {
+            e.disk.configs() == configs(&[("db", "1"), ("web", "2")])
+        })
+        .await;
+        assert_eq!(edge.items, 1);
+    });
+}
+
+#[test]
+fn removals_wait_for_an_edge_that_is_away_also_over_a_restart() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let uid = center.destination("one", json!({"site": "a"})).await;
+        center.config("p1", "web", "1").await;
+        center
+            .policy("p1", "bp", everything_labelled("web", "a"))
+            .await;
+        let mut edge = Edge::connect(&center, &uid, Disk::default()).await;
+        edge.until("placed", |e| e.disk.configs().len() == 1).await;
+        let disk = edge.cut();
+        center.delete("p1", &policies(), None, "bp").await;
+        center.crash().await;
+        let center = Center::open(&directory).await;
+        let mut edge = Edge::connect(&center, &uid, disk).await;
+        edge.until("removed", |e| e.disk.copies.is_empty()).await;
+        assert_eq!(edge.tombstones.len(), 1);
+    });
+}
+
+#[test]
+fn a_restored_center_deletes_and_downgrades_nothing_until_a_person_resumes() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory.join("now")).await;
+        let uid = center.destination("one", json!({"site": "a"})).await;
+        center.config("p1", "web", "1").await;
+        center.policy("p1", "bp", json!({"clusterSelectors": [{"matchLabels": {"site": "a"}}], "downsync": [{"resources": ["configmaps"]}]})).await;
+        let mut edge = Edge::connect(&center, &uid, Disk::default()).await;
+        edge.until("placed", |e| e.disk.configs().len() == 1).await;
+        copy(&center, &directory).await;
+        // After the copy: a change, a new object.
+        center.config("p1", "web", "2").await;
+        center.config("p1", "later", "1").await;
+        edge.until("newer", |e| {
+            e.disk.configs() == configs(&[("later", "1"), ("web", "2")])
+        })
+        .await;
+        let disk = edge.cut();
+        center.crash().await;
+
+        let center = Center::open(&directory.join("then")).await;
+        // Written to beyond what was lost.
+        for i in 0..60 {
+            center.config("p1", "other", &i.to_string()).await;
+        }
+        let mut edge = Edge::connect(&center, &uid, disk).await;
+        edge.until("new objects", |e| e.disk.configs().contains_key("other"))
+            .await;
+        edge.quiet().await;
+        assert_eq!(edge.resumption, Some(atoll_wire::Resumption::Held));
+        assert!(edge.tombstones.is_empty());
+        let held = edge.disk.configs();
+        assert_eq!(
+            (held["web"].as_str(), held["later"].as_str()),
+            ("2", "1"),
+            "nothing is deleted or downgraded"
+        );
+        // Still held after another reconnect.
+        let disk = edge.cut();
+        let mut edge = Edge::connect(&center, &uid, disk).await;
+        edge.quiet().await;
+        assert_eq!(edge.resumption, Some(atoll_wire::Resumption::Held));
+        let managed = center
+            .object_when("i1", &support::managed_clusters(), None, "one", |o| {
+                o["status"]["conditions"].as_array().is_some_and(|l| {
+                    l.iter()
+                        .any(|c| c["type"] == "edge.atoll.dev/Held" && c["status"] == "True")
+                })
+            })
+            .await;
+        let message = managed["status"]["conditions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|c| c["type"] == "edge.atoll.dev/Held")
+            .unwrap()["message"]
+            .clone();
+        let token = message
+            .as_str()
+            .unwrap()
+            .rsplit_once('=')
+            .unwrap()
+            .1
+            .trim_end_matches(')')
+            .to_owned();
+        let patch = json!({"metadata": {"annotations": {"edge.atoll.dev/resume": token}}});
+        center
+            .client("i1")
+            .patch(
+                &support::managed_clusters(),
+                None,
+                "one",
+                atoll_registry::PatchType::Merge,
+                patch,
+            )
+            .await
+            .unwrap();
+        edge.until("resumed", |e| {
+            e.disk.configs().get("web").map(String::as_str) == Some("1")
+        })
+        .await;
+        assert!(
+            edge.tombstones
+                .iter()
+                .all(|t| t.mode == atoll_wire::RemovalMode::Orphan as i32),
+            "unknown copies are let go, not removed"
+        );
+    });
 }
 
 async fn copy(center: &Center, directory: &std::path::Path) {
@@ -199,77 +337,131 @@ async fn copy(center: &Center, directory: &std::path::Path) {
     support::copy_directory(&directory.join("now"), &directory.join("then"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn consent_withdrawn_stops_new_placements_and_removes_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let center = Center::open(directory.path()).await;
-    let one = center.destination("one", json!({"site": "a"})).await;
-    center.config("p1", "web", "1").await;
-    let user = std::sync::Arc::new(atoll_kube::UserInfo::new("alice", ["people"]));
-    let alice = atoll_registry::client::Client::new(
-        center.registry.clone(),
-        user,
-        atoll_registry::Clusters::One(atoll_registry::ClusterName::new("p1")),
-    );
-    let mut spec = everything_labelled("web", "a");
-    spec["inventory"] = json!("i1");
-    let policy = |name: &str| json!({"apiVersion": "control.kubestellar.io/v1alpha1", "kind": "BindingPolicy", "metadata": {"name": name}, "spec": spec});
-    alice.create(&policies(), policy("bp")).await.unwrap();
-    let mut edge = Edge::connect(&center, &one, Disk::default()).await;
-    edge.until("placed", |e| e.disk.configs().len() == 1).await;
-    center.consent.withdrawn.store(true, std::sync::atomic::Ordering::SeqCst);
-    assert_eq!(alice.create(&policies(), policy("other")).await.unwrap_err().code, 403);
-    center.destination("two", json!({"site": "a"})).await;
-    let status = center.status_when("p1", "bp", |s| s.get("errors").is_some()).await;
-    assert_eq!(counts(&status)[0], 1);
-    edge.quiet().await;
-    assert!(edge.tombstones.is_empty());
+#[test]
+fn consent_withdrawn_stops_new_placements_and_removes_nothing() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let one = center.destination("one", json!({"site": "a"})).await;
+        center.config("p1", "web", "1").await;
+        let user = std::sync::Arc::new(atoll_kube::UserInfo::new("alice", ["people"]));
+        let alice = atoll_registry::client::Client::new(
+            center.registry.clone(),
+            user,
+            atoll_registry::Clusters::One(atoll_registry::ClusterName::new("p1")),
+        );
+        let mut spec = everything_labelled("web", "a");
+        spec["inventory"] = json!("i1");
+        let policy = |name: &str| json!({"apiVersion": "control.kubestellar.io/v1alpha1", "kind": "BindingPolicy", "metadata": {"name": name}, "spec": spec});
+        alice.create(&policies(), policy("bp")).await.unwrap();
+        let mut edge = Edge::connect(&center, &one, Disk::default()).await;
+        edge.until("placed", |e| e.disk.configs().len() == 1).await;
+        center
+            .consent
+            .withdrawn
+            .store(true, std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(
+            alice
+                .create(&policies(), policy("other"))
+                .await
+                .unwrap_err()
+                .code,
+            403
+        );
+        center.destination("two", json!({"site": "a"})).await;
+        let status = center
+            .status_when("p1", "bp", |s| s.get("errors").is_some())
+            .await;
+        assert_eq!(counts(&status)[0], 1);
+        edge.quiet().await;
+        assert!(edge.tombstones.is_empty());
+    });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn status_returns_and_is_never_ready_too_early() {
-    let directory = tempfile::tempdir().unwrap();
-    let center = Center::open(directory.path()).await;
-    let (one, two) = (center.destination("one", json!({"site": "a"})).await, center.destination("two", json!({"site": "a"})).await);
-    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+#[test]
+fn status_returns_and_is_never_ready_too_early() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let (one, two) = (
+            center.destination("one", json!({"site": "a"})).await,
+            center.destination("two", json!({"site": "a"})).await,
+        );
+        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
         "spec": {"replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
-    center.client("p1").create(&deployments(), deployment).await.unwrap();
-    center
+        center
+            .client("p1")
+            .create(&deployments(), deployment)
+            .await
+            .unwrap();
+        center
         .policy("p1", "bp", json!({"clusterSelectors": [{"matchLabels": {"site": "a"}}],
             "downsync": [{"resources": ["deployments"], "wantSingletonReportedState": true, "wantMultiWECReportedState": true}]}))
         .await;
-    let running = |n: i64| move |_: &atoll_wire::Item| (atoll_wire::ErrorKind::None, json!({"replicas": n, "readyReplicas": n, "updatedReplicas": n, "availableReplicas": n}));
-    let mut first = Edge::connect(&center, &one, Disk::default()).await.behaving(running(2));
-    first.until("placed", |e| e.disk.copies.len() == 1).await;
-    let early = center.object_when("p1", &deployments(), Some("default"), "web", |o| o.pointer("/status/replicas").is_some()).await;
-    assert_eq!(early["status"]["readyReplicas"].as_i64().unwrap_or(0), 0, "one of two has reported");
-    let generation = early["metadata"]["generation"].clone();
-    let mut second = Edge::connect(&center, &two, Disk::default()).await.behaving(running(2));
-    second.until("placed", |e| e.disk.copies.len() == 1).await;
-    let both = center.object_when("p1", &deployments(), Some("default"), "web", |o| o.pointer("/status/readyReplicas") == Some(&json!(2))).await;
-    assert_eq!(both["metadata"]["generation"], generation);
-    first.quiet().await;
-    assert_eq!(first.items, 1, "writing status makes no revision");
-    // Now there is one: its own status.
-    center.label("two", json!({"site": "z"})).await;
-    second.until("removed", |e| e.disk.copies.is_empty()).await;
-    center.object_when("p1", &deployments(), Some("default"), "web", |o| o.pointer("/status/availableReplicas") == Some(&json!(2))).await;
+        let running = |n: i64| {
+            move |_: &atoll_wire::Item| {
+                (
+                    atoll_wire::ErrorKind::None,
+                    json!({"replicas": n, "readyReplicas": n, "updatedReplicas": n, "availableReplicas": n}),
+                )
+            }
+        };
+        let mut first = Edge::connect(&center, &one, Disk::default())
+            .await
+            .behaving(running(2));
+        first.until("placed", |e| e.disk.copies.len() == 1).await;
+        let early = center
+            .object_when("p1", &deployments(), Some("default"), "web", |o| {
+                o.pointer("/status/replicas").is_some()
+            })
+            .await;
+        assert_eq!(
+            early["status"]["readyReplicas"].as_i64().unwrap_or(0),
+            0,
+            "one of two has reported"
+        );
+        let generation = early["metadata"]["generation"].clone();
+        let mut second = Edge::connect(&center, &two, Disk::default())
+            .await
+            .behaving(running(2));
+        second.until("placed", |e| e.disk.copies.len() == 1).await;
+        let both = center
+            .object_when("p1", &deployments(), Some("default"), "web", |o| {
+                o.pointer("/status/readyReplicas") == Some(&json!(2))
+            })
+            .await;
+        assert_eq!(both["metadata"]["generation"], generation);
+        first.quiet().await;
+        assert_eq!(first.items, 1, "writing status makes no revision");
+        // Now there is one: its own status.
+        center.label("two", json!({"site": "z"})).await;
+        second.until("removed", |e| e.disk.copies.is_empty()).await;
+        center
+            .object_when("p1", &deployments(), Some("default"), "web", |o| {
+                o.pointer("/status/availableReplicas") == Some(&json!(2))
+            })
+            .await;
+    });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn foreign_and_recreated_identities_are_refused() {
-    let directory = tempfile::tempdir().unwrap();
-    let center = Center::open(directory.path()).await;
-    let uid = center.destination("one", json!({})).await;
-    let mut nobody = Edge::connect(&center, "no-such-uid", Disk::default()).await;
-    nobody.until("refused", |e| e.refused.is_some()).await;
-    let mut edge = Edge::connect(&center, &uid, Disk::default()).await;
-    edge.quiet().await;
-    center.delete("i1", &support::managed_clusters(), None, "one").await;
-    edge.until("refused", |e| e.refused.is_some()).await;
-    let again = center.destination("one", json!({})).await;
-    assert_ne!(uid, again);
-    let mut old = Edge::connect(&center, &uid, Disk::default()).await;
-    old.until("refused", |e| e.refused.is_some()).await;
-    assert_eq!(old.refused.unwrap().reason, atoll_wire::RefusedReason::Unknown as i32);
+#[test]
+fn foreign_and_recreated_identities_are_refused() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let uid = center.destination("one", json!({})).await;
+        let mut nobody = Edge::connect(&center, "no-such-uid", Disk::default()).await;
+        nobody.until("refused", |e| e.refused.is_some()).await;
+        let mut edge = Edge::connect(&center, &uid, Disk::default()).await;
+        edge.quiet().await;
+        center
+            .delete("i1", &support::managed_clusters(), None, "one")
+            .await;
+        edge.until("refused", |e| e.refused.is_some()).await;
+        let again = center.destination("one", json!({})).await;
+        assert_ne!(uid, again);
+        let mut old = Edge::connect(&center, &uid, Disk::default()).await;
+        old.until("refused", |e| e.refused.is_some()).await;
+        assert_eq!(
+            old.refused.unwrap().reason,
+            atoll_wire::RefusedReason::Unknown as i32
+        );
+    });
 }

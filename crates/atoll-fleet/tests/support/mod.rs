@@ -10,17 +10,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use atoll_fleet::{AgentService, Fleet, FleetCa, FleetDoors, FleetOptions};
-use atoll_kube::{Status, Timestamp};
+use atoll_kube::Status;
 use atoll_registry::client::Client;
 use atoll_registry::{
-    Attributes, Authorizer, ClusterKind, ClusterName, ClusterResolver, Decision, DeleteOptions, PatchType, Registry, ResourceRef,
+    Attributes, Authorizer, ClusterKind, ClusterName, ClusterResolver, Decision, DeleteOptions,
+    PatchType, Registry, ResourceRef,
 };
 use atoll_store::{Append, Store, embedded};
 use atoll_wire::digest::SetDigest;
 use atoll_wire::identity::AgentIdentity;
 use atoll_wire::{
-    CopyId, CopyReport, Cursor, Held, Hello, Holding, Item, Need, Report, Resumption, ToAgent, ToCenter, Tombstone, TombstoneDone,
-    TombstoneOutcome, to_agent,
+    CopyId, CopyReport, Cursor, Held, Hello, Holding, Item, Need, Report, Resumption, ToAgent,
+    ToCenter, Tombstone, TombstoneDone, TombstoneOutcome, to_agent,
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -55,7 +56,11 @@ pub struct Consent {
 
 impl Authorizer for Consent {
     fn authorize(&self, _: &Attributes) -> Decision {
-        if self.withdrawn.load(Ordering::SeqCst) { Decision::NoOpinion("withdrawn".into()) } else { Decision::Allow }
+        if self.withdrawn.load(Ordering::SeqCst) {
+            Decision::NoOpinion("withdrawn".into())
+        } else {
+            Decision::Allow
+        }
     }
 }
 
@@ -71,7 +76,11 @@ pub fn policies() -> ResourceRef {
 }
 
 pub fn managed_clusters() -> ResourceRef {
-    ResourceRef::new("cluster.open-cluster-management.io", "v1", "managedclusters")
+    ResourceRef::new(
+        "cluster.open-cluster-management.io",
+        "v1",
+        "managedclusters",
+    )
 }
 
 pub fn config_maps() -> ResourceRef {
@@ -102,9 +111,20 @@ impl Center {
             seed_namespace(&registry, &store, cluster, "default").await;
         }
         let ca = FleetCa::load_or_create(directory, registry.now()).unwrap();
-        let options = FleetOptions { doors, registry: registry.clone(), ca, center_ca_pem: String::new(), grace: None };
+        let options = FleetOptions {
+            doors,
+            registry: registry.clone(),
+            ca,
+            center_ca_pem: String::new(),
+            grace: None,
+        };
         let fleet = Fleet::start(options).await.unwrap();
-        Center { registry, fleet, store, consent }
+        Center {
+            registry,
+            fleet,
+            store,
+            consent,
+        }
     }
 
     pub fn client(&self, cluster: &str) -> Client {
@@ -115,65 +135,156 @@ impl Center {
     pub async fn destination(&self, name: &str, labels: Value) -> String {
         let object = json!({"apiVersion": "cluster.open-cluster-management.io/v1", "kind": "ManagedCluster",
             "metadata": {"name": name, "labels": labels}, "spec": {"hubAcceptsClient": true}});
-        let made = self.client("i1").create(&managed_clusters(), object).await.unwrap();
+        let made = self
+            .client("i1")
+            .create(&managed_clusters(), object)
+            .await
+            .unwrap();
         atoll_kube::meta::uid(&made).to_owned()
     }
 
     pub async fn label(&self, name: &str, labels: Value) {
         let patch = json!({"metadata": {"labels": labels}});
-        self.client("i1").patch(&managed_clusters(), None, name, PatchType::Merge, patch).await.unwrap();
+        self.client("i1")
+            .patch(&managed_clusters(), None, name, PatchType::Merge, patch)
+            .await
+            .unwrap();
     }
 
     pub async fn policy(&self, cluster: &str, name: &str, mut spec: Value) {
         spec["inventory"] = json!("i1");
         let object = json!({"apiVersion": "control.kubestellar.io/v1alpha1", "kind": "BindingPolicy", "metadata": {"name": name}, "spec": spec});
-        self.client(cluster).create(&policies(), object).await.unwrap();
+        self.client(cluster)
+            .create(&policies(), object)
+            .await
+            .unwrap();
     }
 
     pub async fn config(&self, cluster: &str, name: &str, value: &str) {
         let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default", "labels": {"app": name}},
             "data": {"value": value}});
         let client = self.client(cluster);
-        match client.find(&config_maps(), Some("default"), name).await.unwrap() {
+        match client
+            .find(&config_maps(), Some("default"), name)
+            .await
+            .unwrap()
+        {
             None => client.create(&config_maps(), object).await.unwrap(),
-            Some(_) => client.patch(&config_maps(), Some("default"), name, PatchType::Merge, json!({"data": {"value": value}})).await.unwrap(),
+            Some(_) => client
+                .patch(
+                    &config_maps(),
+                    Some("default"),
+                    name,
+                    PatchType::Merge,
+                    json!({"data": {"value": value}}),
+                )
+                .await
+                .unwrap(),
         };
     }
 
-    pub async fn delete(&self, cluster: &str, resource: &ResourceRef, namespace: Option<&str>, name: &str) {
-        assert!(self.client(cluster).delete(resource, namespace, name, &DeleteOptions::default()).await.unwrap());
+    pub async fn delete(
+        &self,
+        cluster: &str,
+        resource: &ResourceRef,
+        namespace: Option<&str>,
+        name: &str,
+    ) {
+        assert!(
+            self.client(cluster)
+                .delete(resource, namespace, name, &DeleteOptions::default())
+                .await
+                .unwrap()
+        );
     }
 
     /// A policy's status, once it says what is waited for.
-    pub async fn status_when(&self, cluster: &str, name: &str, ready: impl Fn(&Value) -> bool) -> Value {
-        self.object_when(cluster, &policies(), None, name, |o| o.get("status").is_some_and(&ready)).await["status"].clone()
+    pub async fn status_when(
+        &self,
+        cluster: &str,
+        name: &str,
+        ready: impl Fn(&Value) -> bool,
+    ) -> Value {
+        self.object_when(cluster, &policies(), None, name, |o| {
+            o.get("status").is_some_and(&ready)
+        })
+        .await["status"]
+            .clone()
     }
 
     /// An object, once it is as waited for.
-    pub async fn object_when(&self, cluster: &str, resource: &ResourceRef, namespace: Option<&str>, name: &str, ready: impl Fn(&Value) -> bool) -> Value {
+    pub async fn object_when(
+        &self,
+        cluster: &str,
+        resource: &ResourceRef,
+        namespace: Option<&str>,
+        name: &str,
+        ready: impl Fn(&Value) -> bool,
+    ) -> Value {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let object = self.client(cluster).get(resource, namespace, name).await.unwrap();
+            let object = self
+                .client(cluster)
+                .get(resource, namespace, name)
+                .await
+                .unwrap();
             if ready(&object) {
                 return object;
             }
-            assert!(tokio::time::Instant::now() < deadline, "still not: {object:#}");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "still not: {object:#}"
+            );
             // Polls a state that has no event of its own here; nothing depends on how long this is.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Stops as a crash would: nothing is told to anyone.
-    pub fn crash(self) {
-        drop(self.fleet);
+    /// Stops as a crash would: nothing is told to anyone. Returns when the files are free again. Sessions must be cut before.
+    pub async fn crash(self) {
+        let Center {
+            registry,
+            fleet,
+            store,
+            ..
+        } = self;
+        drop((fleet, registry));
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while Arc::strong_count(&store) > 1 {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "somebody still holds the store"
+            );
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
+}
+
+/// Runs a test in a directory that outlives everything that the test started.
+pub fn run<F: Future<Output = ()>>(test: impl FnOnce(PathBuf) -> F) {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(test(directory.path().to_owned()));
+    drop(runtime);
+    drop(directory);
 }
 
 async fn seed_namespace(registry: &Registry, store: &Arc<dyn Store>, cluster: &str, name: &str) {
     let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-    let seed = registry.seed(&ClusterName::new(cluster), object, "test", registry.now()).unwrap();
+    let seed = registry
+        .seed(&ClusterName::new(cluster), object, "test", registry.now())
+        .unwrap();
     // Not the first opening: it is there.
-    let _ = store.append(Append { checks: vec![seed.absent()], writes: vec![seed.write] }).await;
+    let _ = store
+        .append(Append {
+            checks: vec![seed.absent()],
+            writes: vec![seed.write],
+        })
+        .await;
 }
 
 /// What a pretend edge has on its disk.
@@ -195,11 +306,17 @@ impl Disk {
 
     /// `value` of each ConfigMap held, by name.
     pub fn configs(&self) -> BTreeMap<String, String> {
-        let bodies = self.copies.values().filter(|i| i.object.as_ref().unwrap().kind == "ConfigMap");
+        let bodies = self
+            .copies
+            .values()
+            .filter(|i| i.object.as_ref().unwrap().kind == "ConfigMap");
         bodies
             .filter_map(|i| {
                 let body = self.bodies.get(i.body_hash.as_ref())?;
-                Some((body["metadata"]["name"].as_str()?.to_owned(), body["data"]["value"].as_str()?.to_owned()))
+                Some((
+                    body["metadata"]["name"].as_str()?.to_owned(),
+                    body["data"]["value"].as_str()?.to_owned(),
+                ))
             })
             .collect()
     }
@@ -233,7 +350,10 @@ impl Edge {
 
     pub async fn connect_to(service: &AgentService, uid: &str, disk: Disk) -> Edge {
         let (to_center, inbound) = mpsc::channel(64);
-        let identity = AgentIdentity { inventory: "i1".into(), destination: uid.into() };
+        let identity = AgentIdentity {
+            inventory: "i1".into(),
+            destination: uid.into(),
+        };
         let hello = Hello {
             cursor: disk.cursor.clone(),
             digest: disk.digest().to_bytes().into(),
@@ -260,7 +380,10 @@ impl Edge {
         }
     }
 
-    pub fn behaving(mut self, behave: impl Fn(&Item) -> (atoll_wire::ErrorKind, Value) + Send + 'static) -> Self {
+    pub fn behaving(
+        mut self,
+        behave: impl Fn(&Item) -> (atoll_wire::ErrorKind, Value) + Send + 'static,
+    ) -> Self {
         self.behave = Box::new(behave);
         self
     }
@@ -273,17 +396,34 @@ impl Edge {
             match message {
                 Ok(Some(Ok(message))) => self.take(message.message.unwrap()).await,
                 Ok(_) => panic!("the session ended while waiting for: {what}"),
-                Err(_) => panic!("never: {what}; has {:?}", self.disk.configs()),
+                Err(_) => panic!(
+                    "never: {what}; has {:?}, {:?}, listed {}, {} items, {} bodies, {} of {} acknowledged",
+                    self.disk.configs(),
+                    self.resumption,
+                    self.listed,
+                    self.items,
+                    self.bodies,
+                    self.acknowledged,
+                    self.sequence
+                ),
             }
         }
     }
 
     /// Lives until the center has nothing to say for a ping's round trip.
     pub async fn quiet(&mut self) {
-        self.until("welcome", |e| e.resumption.is_some() || e.refused.is_some()).await;
+        self.until("welcome", |e| e.resumption.is_some() || e.refused.is_some())
+            .await;
         self.say(atoll_wire::Ping {}).await;
         loop {
-            match tokio::time::timeout(PATIENCE, self.from_center.next()).await.expect("an answer").unwrap().unwrap().message.unwrap() {
+            match tokio::time::timeout(PATIENCE, self.from_center.next())
+                .await
+                .expect("an answer")
+                .unwrap()
+                .unwrap()
+                .message
+                .unwrap()
+            {
                 to_agent::Message::Pong(_) => return,
                 other => self.take(other).await,
             }
@@ -291,23 +431,44 @@ impl Edge {
     }
 
     async fn say(&self, message: impl Into<atoll_wire::to_center::Message>) {
-        let _ = self.to_center.send(Ok(ToCenter::new(self.uid.clone(), message))).await;
+        let _ = self
+            .to_center
+            .send(Ok(ToCenter::new(self.uid.clone(), message)))
+            .await;
     }
 
     async fn take(&mut self, message: to_agent::Message) {
         use to_agent::Message;
         match message {
-            Message::Welcome(welcome) => self.resumption = Some(Resumption::try_from(welcome.resumption).unwrap()),
+            Message::Welcome(welcome) => {
+                self.resumption = Some(Resumption::try_from(welcome.resumption).unwrap())
+            }
             Message::List(_) => {
                 self.listed = true;
-                let copies = self.disk.copies.values().map(|i| Held { copy: i.copy.clone(), render_hash: i.render_hash.clone(), object: i.object.clone() });
-                self.say(Holding { copies: copies.collect(), last: true }).await;
+                let copies = self.disk.copies.values().map(|i| Held {
+                    copy: i.copy.clone(),
+                    render_hash: i.render_hash.clone(),
+                    object: i.object.clone(),
+                });
+                self.say(Holding {
+                    copies: copies.collect(),
+                    last: true,
+                })
+                .await;
             }
             Message::Desired(desired) => {
                 self.items += desired.items.len();
-                let missing = desired.items.iter().map(|i| i.body_hash.clone()).filter(|h| !self.disk.bodies.contains_key(h.as_ref()));
+                let missing = desired
+                    .items
+                    .iter()
+                    .map(|i| i.body_hash.clone())
+                    .filter(|h| !self.disk.bodies.contains_key(h.as_ref()));
                 let hashes: Vec<_> = missing.collect();
-                let new: Vec<CopyId> = desired.items.iter().filter_map(|i| i.copy.clone()).collect();
+                let new: Vec<CopyId> = desired
+                    .items
+                    .iter()
+                    .filter_map(|i| i.copy.clone())
+                    .collect();
                 for item in desired.items {
                     self.disk.copies.insert(item.copy.clone().unwrap(), item);
                 }
@@ -322,15 +483,26 @@ impl Edge {
             Message::Bodies(bodies) => {
                 for body in bodies.bodies {
                     self.bodies += 1;
-                    assert_eq!(atoll_wire::digest::body_hash(&body.bytes).as_slice(), body.hash.as_ref());
-                    self.disk.bodies.insert(body.hash.to_vec(), serde_json::from_slice(&body.bytes).unwrap());
+                    assert_eq!(
+                        atoll_wire::digest::body_hash(&body.bytes).as_slice(),
+                        body.hash.as_ref()
+                    );
+                    self.disk.bodies.insert(
+                        body.hash.to_vec(),
+                        serde_json::from_slice(&body.bytes).unwrap(),
+                    );
                 }
             }
             Message::Tombstone(tombstone) => {
                 let copy = tombstone.copy.clone().unwrap();
                 self.disk.copies.remove(&copy);
                 self.tombstones.push(tombstone);
-                self.say(TombstoneDone { copy: Some(copy), outcome: TombstoneOutcome::Removed as i32, message: String::new() }).await;
+                self.say(TombstoneDone {
+                    copy: Some(copy),
+                    outcome: TombstoneOutcome::Removed as i32,
+                    message: String::new(),
+                })
+                .await;
             }
             Message::ReportAck(ack) => self.acknowledged = ack.sequence,
             Message::Refused(refused) => self.refused = Some(refused),
@@ -355,14 +527,27 @@ impl Edge {
                     render_hash: item.render_hash.clone(),
                     applied_hash: item.render_hash.clone(),
                     error: error as i32,
-                    message: if error == atoll_wire::ErrorKind::None { String::new() } else { "because".into() },
+                    message: if error == atoll_wire::ErrorKind::None {
+                        String::new()
+                    } else {
+                        "because".into()
+                    },
                     observed: true,
-                    status: if status.is_null() { Vec::new().into() } else { status.to_string().into_bytes().into() },
+                    status: if status.is_null() {
+                        Vec::new().into()
+                    } else {
+                        status.to_string().into_bytes().into()
+                    },
                     generation: 1,
                 })
             })
             .collect();
-        self.say(Report { sequence: self.sequence, copies, complete: false }).await;
+        self.say(Report {
+            sequence: self.sequence,
+            copies,
+            complete: false,
+        })
+        .await;
     }
 
     /// The connection breaks; the disk stays.
@@ -372,7 +557,8 @@ impl Edge {
 }
 
 pub fn counts(status: &Value) -> [i64; 5] {
-    ["expected", "current", "outdated", "failed", "unreported"].map(|f| status["counts"][f].as_i64().unwrap_or(-1))
+    ["expected", "current", "outdated", "failed", "unreported"]
+        .map(|f| status["counts"][f].as_i64().unwrap_or(-1))
 }
 
 pub fn copy_directory(from: &Path, to: &Path) {
@@ -386,8 +572,4 @@ pub fn copy_directory(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
-}
-
-pub fn now() -> Timestamp {
-    Timestamp(0)
 }
