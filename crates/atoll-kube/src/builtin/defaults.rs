@@ -29,71 +29,53 @@ pub(super) fn of_component(component: &str) -> Option<&'static Fields> {
 
 /// Fills in what depends on neighbours. The schema's own defaults must be there already.
 pub fn fill(resource: &GroupResource, object: &mut Value) {
-    match (resource.group.as_str(), resource.resource.as_str()) {
-        ("", "pods") => {
-            pod_spec(&mut object["spec"]);
-            pod_only(&mut object["spec"]);
+    let mut at = |pointer: &str, fill: &dyn Fn(&mut Value)| {
+        // Never made here: what is absent has nothing to complete.
+        if let Some(found) = object.pointer_mut(pointer).filter(|v| v.is_object()) {
+            fill(found);
         }
-        ("", "podtemplates") => template(&mut object["template"]),
-        ("", "replicationcontrollers") => replication_controller(object),
-        ("apps", "replicasets") => template(&mut object["spec"]["template"]),
+    };
+    match (resource.group.as_str(), resource.resource.as_str()) {
+        ("", "pods") => at("/spec", &|spec| {
+            pod_spec(spec);
+            pod_only(spec);
+        }),
+        ("", "podtemplates") => at("/template/spec", &pod_spec),
+        ("", "replicationcontrollers") => {
+            at("", &replication_controller);
+            at("/spec/template/spec", &pod_spec);
+        }
+        ("apps", "replicasets") => at("/spec/template/spec", &pod_spec),
         ("apps", "deployments") => {
-            rolling(
-                &mut object["spec"]["strategy"],
-                || json!({ "maxSurge": "25%", "maxUnavailable": "25%" }),
-            );
-            template(&mut object["spec"]["template"]);
+            let parameters = json!({ "maxSurge": "25%", "maxUnavailable": "25%" });
+            at("/spec/strategy", &|s| rolling(s, &parameters));
+            at("/spec/template/spec", &pod_spec);
         }
         ("apps", "daemonsets") => {
-            rolling(
-                &mut object["spec"]["updateStrategy"],
-                || json!({ "maxSurge": 0, "maxUnavailable": 1 }),
-            );
-            template(&mut object["spec"]["template"]);
+            let parameters = json!({ "maxSurge": 0, "maxUnavailable": 1 });
+            at("/spec/updateStrategy", &|s| rolling(s, &parameters));
+            at("/spec/template/spec", &pod_spec);
         }
         ("apps", "statefulsets") => {
-            rolling(
-                &mut object["spec"]["updateStrategy"],
-                || json!({ "partition": 0 }),
-            );
-            template(&mut object["spec"]["template"]);
-            for claim in entries(&mut object["spec"]["volumeClaimTemplates"]) {
-                claim["apiVersion"] = "v1".into();
-                claim["kind"] = "PersistentVolumeClaim".into();
-                set(&mut claim["status"], "phase", || json!("Pending"));
-            }
-        }
-        ("", "limitranges") => entries(&mut object["spec"]["limits"]).for_each(limit_range_item),
-        ("batch", "jobs") => job(&mut object["spec"]),
-        ("batch", "cronjobs") => template(&mut object["spec"]["jobTemplate"]["spec"]["template"]),
-        ("", "services") => service(&mut object["spec"]),
-        ("networking.k8s.io", "networkpolicies") => {
-            let spec = &mut object["spec"];
-            let both = spec["egress"]
-                .as_array()
-                .is_some_and(|rules| !rules.is_empty());
-            set(spec, "policyTypes", || {
-                if both {
-                    json!(["Ingress", "Egress"])
-                } else {
-                    json!(["Ingress"])
-                }
+            at("/spec/updateStrategy", &|s| {
+                rolling(s, &json!({ "partition": 0 }))
             });
+            at("/spec", &|spec| {
+                each(spec, "volumeClaimTemplates", claim_template)
+            });
+            at("/spec/template/spec", &pod_spec);
         }
-        ("autoscaling", "horizontalpodautoscalers") if object["apiVersion"] != "autoscaling/v1" => {
-            let target = json!({ "type": "Utilization", "averageUtilization": 80 });
-            set(
-                &mut object["spec"],
-                "metrics",
-                || json!([{ "type": "Resource", "resource": { "name": "cpu", "target": target } }]),
-            );
+        ("batch", "jobs") => {
+            at("/spec", &job);
+            at("/spec/template/spec", &pod_spec);
         }
+        ("batch", "cronjobs") => at("/spec/jobTemplate/spec/template/spec", &pod_spec),
+        ("", "services") => at("/spec", &service),
+        ("", "limitranges") => at("/spec", &|spec| each(spec, "limits", limit_range_item)),
+        ("networking.k8s.io", "networkpolicies") => at("/spec", &network_policy),
+        ("autoscaling", "horizontalpodautoscalers") => at("", &autoscaler),
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
-            for subject in entries(&mut object["subjects"]) {
-                if ["User", "Group"].contains(&subject["kind"].as_str().unwrap_or_default()) {
-                    set(subject, "apiGroup", || json!("rbac.authorization.k8s.io"));
-                }
-            }
+            at("", &|binding| each(binding, "subjects", subject));
         }
         _ => {}
     }
@@ -115,63 +97,111 @@ fn set(parent: &mut Value, field: &str, default: impl FnOnce() -> Value) {
     }
 }
 
-fn entries(list: &mut Value) -> impl Iterator<Item = &mut Value> {
-    list.as_array_mut().into_iter().flatten()
+/// Calls `fill` for every object in a list field.
+fn each(parent: &mut Value, field: &str, fill: impl Fn(&mut Value)) {
+    let list = parent.get_mut(field).and_then(Value::as_array_mut);
+    list.into_iter()
+        .flatten()
+        .filter(|v| v.is_object())
+        .for_each(fill);
 }
 
-fn rolling(strategy: &mut Value, parameters: impl FnOnce() -> Value) {
+fn rolling(strategy: &mut Value, parameters: &Value) {
     if strategy["type"] == "RollingUpdate" {
-        set(strategy, "rollingUpdate", parameters);
+        set(strategy, "rollingUpdate", || parameters.clone());
+    }
+}
+
+fn claim_template(claim: &mut Value) {
+    set(claim, "apiVersion", || json!("v1"));
+    set(claim, "kind", || json!("PersistentVolumeClaim"));
+    if let Some(status) = claim.get_mut("status") {
+        set(status, "phase", || json!("Pending"));
+    }
+}
+
+fn network_policy(spec: &mut Value) {
+    let egress = spec.get("egress").and_then(Value::as_array);
+    let both = egress.is_some_and(|rules| !rules.is_empty());
+    set(spec, "policyTypes", || {
+        if both {
+            json!(["Ingress", "Egress"])
+        } else {
+            json!(["Ingress"])
+        }
+    });
+}
+
+fn autoscaler(object: &mut Value) {
+    if object["apiVersion"] == "autoscaling/v1" {
+        return;
+    }
+    if let Some(spec) = object.get_mut("spec") {
+        let target = json!({ "type": "Utilization", "averageUtilization": 80 });
+        set(
+            spec,
+            "metrics",
+            || json!([{ "type": "Resource", "resource": { "name": "cpu", "target": target } }]),
+        );
+    }
+}
+
+fn subject(subject: &mut Value) {
+    if ["User", "Group"].contains(&subject["kind"].as_str().unwrap_or_default()) {
+        set(subject, "apiGroup", || json!("rbac.authorization.k8s.io"));
     }
 }
 
 /// Selector and labels follow the template's, as they do for no newer kind.
 fn replication_controller(object: &mut Value) {
-    let labels = object["spec"]["template"]["metadata"]["labels"].clone();
-    if labels.is_object() {
-        set(&mut object["spec"], "selector", || labels.clone());
-        set(&mut object["metadata"], "labels", || labels);
+    let Some(labels) = object.pointer("/spec/template/metadata/labels").cloned() else {
+        return;
+    };
+    if let Some(spec) = object.get_mut("spec") {
+        set(spec, "selector", || labels.clone());
     }
-    template(&mut object["spec"]["template"]);
+    if let Some(metadata) = object.get_mut("metadata") {
+        set(metadata, "labels", || labels);
+    }
 }
 
 fn job(spec: &mut Value) {
+    let has = |spec: &Value, field: &str| spec.get(field).is_some_and(|v| !v.is_null());
     let indexed = spec["completionMode"] == "Indexed";
-    if spec["completions"].is_null() && spec["parallelism"].is_null() && !indexed {
+    if !has(spec, "completions") && !has(spec, "parallelism") && !indexed {
         set(spec, "completions", || json!(1));
     }
     set(spec, "parallelism", || json!(1));
-    let per_index = !spec["backoffLimitPerIndex"].is_null();
-    set(spec, "backoffLimit", || {
-        if per_index { json!(i32::MAX) } else { json!(6) }
-    });
+    let backoff = if has(spec, "backoffLimitPerIndex") {
+        i32::MAX
+    } else {
+        6
+    };
+    set(spec, "backoffLimit", || json!(backoff));
     set(spec, "completionMode", || json!("NonIndexed"));
     set(spec, "suspend", || json!(false));
     set(spec, "manualSelector", || json!(false));
-    let policy = !spec["podFailurePolicy"].is_null();
-    set(spec, "podReplacementPolicy", || {
-        if policy {
-            json!("Failed")
-        } else {
-            json!("TerminatingOrFailed")
-        }
-    });
-    template(&mut spec["template"]);
+    let replace = if has(spec, "podFailurePolicy") {
+        "Failed"
+    } else {
+        "TerminatingOrFailed"
+    };
+    set(spec, "podReplacementPolicy", || json!(replace));
 }
 
 fn service(spec: &mut Value) {
-    for port in entries(&mut spec["ports"]) {
+    each(spec, "ports", |port| {
         let number = port["port"].clone();
-        if port["targetPort"] == 0 {
+        if port.get("targetPort") == Some(&json!(0)) {
             port["targetPort"] = Value::Null;
         }
         set(port, "targetPort", || number);
-    }
+    });
     let ty = spec["type"].as_str().unwrap_or_default().to_owned();
     if ty != "ExternalName" {
         set(spec, "internalTrafficPolicy", || json!("Cluster"));
     }
-    let addressed = !spec["externalIPs"].is_null();
+    let addressed = spec.get("externalIPs").is_some_and(|ips| !ips.is_null());
     if ty == "NodePort" || ty == "LoadBalancer" || (ty == "ClusterIP" && addressed) {
         set(spec, "externalTrafficPolicy", || json!("Cluster"));
     }
@@ -187,40 +217,28 @@ fn service(spec: &mut Value) {
     }
 }
 
-fn template(template: &mut Value) {
-    if template.is_object() {
-        pod_spec(&mut template["spec"]);
-    }
-}
-
 fn pod_spec(spec: &mut Value) {
-    if !spec.is_object() {
-        return;
-    }
     for list in CONTAINERS {
-        for container in spec.get_mut(list).into_iter().flat_map(entries) {
+        each(spec, list, |container| {
             let policy = pull_policy(container["image"].as_str().unwrap_or_default());
             set(container, "imagePullPolicy", || json!(policy));
-        }
+        });
     }
-    for volume in spec.get_mut("volumes").into_iter().flat_map(entries) {
-        let named_only = volume
+    each(spec, "volumes", |volume| {
+        if volume
             .as_object()
-            .is_some_and(|v| v.keys().all(|k| k == "name"));
-        if named_only {
+            .is_some_and(|v| v.keys().all(|k| k == "name"))
+        {
             volume["emptyDir"] = json!({});
         }
-    }
+    });
     // The old name of the field is written along with the new one.
     for (from, to) in [
         ("serviceAccountName", "serviceAccount"),
         ("serviceAccount", "serviceAccountName"),
     ] {
-        if let Some(name) = spec
-            .get(from)
-            .filter(|n| n.as_str().is_some_and(|n| !n.is_empty()))
-        {
-            let name = name.clone();
+        let name = spec.get(from).cloned().unwrap_or_default();
+        if name.as_str().is_some_and(|n| !n.is_empty()) {
             set(spec, to, || name);
         }
     }
@@ -231,18 +249,18 @@ fn pod_only(spec: &mut Value) {
     set(spec, "enableServiceLinks", || json!(true));
     let host_network = spec["hostNetwork"] == true;
     for list in CONTAINERS {
-        for container in spec.get_mut(list).into_iter().flat_map(entries) {
+        each(spec, list, |container| {
             if host_network {
-                for port in container.get_mut("ports").into_iter().flat_map(entries) {
+                each(container, "ports", |port| {
                     let number = port["containerPort"].clone();
                     set(port, "hostPort", || number);
-                }
+                });
             }
             // What is limited is requested, unless the request says otherwise.
             if let Some(limits) = container.pointer("/resources/limits").cloned() {
                 complete(&mut container["resources"]["requests"], &limits);
             }
-        }
+        });
     }
 }
 
@@ -343,6 +361,10 @@ mod tests {
             for part in ["metadata", "status"] {
                 object.as_object_mut().unwrap().remove(part);
             }
+            assert!(
+                !object.to_string().contains("null"),
+                "nothing is left half made: {object}"
+            );
             differences(&kind, &object, &row["kept"], &mut wrong);
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));

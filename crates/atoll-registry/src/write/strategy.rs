@@ -58,7 +58,9 @@ pub(crate) fn complete(
     }
     if defaults(kind, definition) {
         schema.default_into(object);
-        builtin::defaults::fill(&resource, object);
+        if definition.source == Source::Builtin {
+            builtin::defaults::fill(&resource, object);
+        }
     }
     if definition.source == Source::Crd {
         schema.drop_nulls(object);
