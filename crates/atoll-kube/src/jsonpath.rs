@@ -381,10 +381,6 @@ fn eval_step<'a>(step: &'a Step, values: &[&'a Value]) -> Vec<&'a Value> {
             for value in values {
                 match value {
                     Value::Array(list) => slice(list, *start, *end, *step, *single, &mut out),
-                    // `[*]` also goes through maps.
-                    Value::Object(_) if start.is_none() && end.is_none() => {
-                        out.extend(children(value))
-                    }
                     _ => {}
                 }
             }

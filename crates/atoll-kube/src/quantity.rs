@@ -88,6 +88,10 @@ impl Quantity {
         } else {
             nanos.saturating_add(1)
         };
+        let nanos = match format {
+            Format::BinarySi => nanos.min(i128::from(i64::MAX) * NANOS),
+            _ => nanos,
+        };
         // A binary fraction below one has no binary form.
         let format = if format == Format::BinarySi && nanos < NANOS && nanos > 0 {
             Format::DecimalSi

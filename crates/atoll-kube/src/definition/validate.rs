@@ -97,9 +97,7 @@ fn check(crd: &Value) -> CrdErrors {
             ["Cluster", "Namespaced"],
         )),
     }
-    for (i, version) in versions(crd).iter().enumerate() {
-        version_rules(version, &index("spec.versions", i), &mut errors);
-    }
+    version_rules(versions(crd), &mut errors);
     version_set_rules(crd, &mut errors);
     name_rules(names, "spec.names", &mut errors);
     conversion_rules(spec, &mut errors);

@@ -62,38 +62,86 @@ fn present(value: &Value, pointer: &str) -> bool {
     value.pointer(pointer).is_some_and(|v| !v.is_null())
 }
 
-/// Adds what is wrong with `version`, which stands at `path`.
-pub(super) fn version_rules(version: &Value, path: &str, errors: &mut CrdErrors) {
-    if let Err(why) = is_dns1035_label(text(version, "name")) {
-        errors.push(FieldError::invalid(
-            child(path, "name"),
-            text(version, "name"),
-            why,
-        ));
-    }
-    deprecation(version, path, errors);
-    let at = child(path, "schema.openAPIV3Schema");
-    match version
-        .pointer("/schema/openAPIV3Schema")
-        .filter(|s| !s.is_null())
-    {
-        None => errors.push(FieldError::required(&at, "schemas are required")),
-        Some(schema) => {
-            if present(version, "/subresources/status") {
-                root_words(schema, &at, errors);
+/// Adds what is wrong with the versions of a CRD.
+///
+/// What all versions say alike Kubernetes sees as said once, above them: findings about it are reported there
+/// (`spec.validation` for the schema), and only once.
+pub(super) fn version_rules(versions: &[Value], errors: &mut CrdErrors) {
+    let any_status = versions.iter().any(|v| present(v, "/subresources/status"));
+    for (i, version) in versions.iter().enumerate() {
+        let path = index("spec.versions", i);
+        let name = text(version, "name");
+        if let Err(why) = is_dns1035_label(name) {
+            errors.push(FieldError::invalid(child(&path, "name"), name, why));
+        }
+        deprecation(version, &path, errors);
+        let part = |name: &str| Part::of(versions, name, i);
+        if !present(version, "/schema/openAPIV3Schema") {
+            let at = child(&path, "schema.openAPIV3Schema");
+            errors.push(FieldError::required(at, ""));
+        } else if let Some(part) = part("schema") {
+            let at = match part {
+                Part::Own => child(&path, "schema"),
+                Part::Shared => "spec.validation".to_owned(),
+            };
+            let status = match part {
+                Part::Own => present(version, "/subresources/status"),
+                Part::Shared => any_status,
+            };
+            schema_rules(version, &child(&at, "openAPIV3Schema"), status, errors);
+        }
+        if let Some(part) = part("subresources") {
+            scale(version, &part.path(&path, "subresources"), errors);
+        }
+        if let Some(part) = part("additionalPrinterColumns") {
+            let at = part.path(&path, "additionalPrinterColumns");
+            for (i, column) in list(version, "additionalPrinterColumns").iter().enumerate() {
+                printer_column(column, &index(&at, i), errors);
             }
-            errors.extend(structural::check(schema, &at));
-            selectable_fields(version, schema, &child(path, "selectableFields"), errors);
+        }
+        if let Some(part) = part("selectableFields") {
+            let schema = version.pointer("/schema/openAPIV3Schema");
+            let at = part.path(&path, "selectableFields");
+            selectable_fields(version, schema.unwrap_or(&Value::Null), &at, errors);
         }
     }
-    scale(version, &child(path, "subresources"), errors);
-    for (i, column) in list(version, "additionalPrinterColumns").iter().enumerate() {
-        printer_column(
-            column,
-            &index(&child(path, "additionalPrinterColumns"), i),
-            errors,
-        );
+}
+
+/// Where a part of a version is looked at.
+enum Part {
+    /// In the version.
+    Own,
+    /// Above the versions, which all say the same.
+    Shared,
+}
+
+impl Part {
+    /// `None` if another version stands for it.
+    fn of(versions: &[Value], name: &str, i: usize) -> Option<Self> {
+        let first = versions.first().and_then(|v| v.get(name));
+        if versions.iter().any(|v| v.get(name) != first) {
+            Some(Self::Own)
+        } else {
+            (i == 0).then_some(Self::Shared)
+        }
     }
+
+    fn path(&self, version: &str, name: &str) -> String {
+        match self {
+            Self::Own => child(version, name),
+            Self::Shared => child("spec", name),
+        }
+    }
+}
+
+fn schema_rules(version: &Value, path: &str, status: bool, errors: &mut CrdErrors) {
+    let Some(schema) = version.pointer("/schema/openAPIV3Schema") else {
+        return;
+    };
+    if status {
+        root_words(schema, path, errors);
+    }
+    errors.extend(structural::check(schema, path));
 }
 
 fn deprecation(version: &Value, path: &str, errors: &mut CrdErrors) {
@@ -122,6 +170,20 @@ fn deprecation(version: &Value, path: &str, errors: &mut CrdErrors) {
     ));
 }
 
+/// The words as Kubernetes' message has them: `MinLength`, `XValidations`.
+fn go_names(words: &[&str]) -> Vec<String> {
+    let capital = |part: &str| part[..1].to_uppercase() + &part[1..];
+    words
+        .iter()
+        .map(|word| {
+            word.replace("x-kubernetes", "x")
+                .split('-')
+                .map(capital)
+                .collect()
+        })
+        .collect()
+}
+
 fn root_words(schema: &Value, path: &str, errors: &mut CrdErrors) {
     let ty = text(schema, "type");
     if !ty.is_empty() && ty != "object" {
@@ -142,7 +204,7 @@ fn root_words(schema: &Value, path: &str, errors: &mut CrdErrors) {
             word.as_str(),
             format!(
                 "only [{}] fields are allowed at the root of the schema if the status subresource is enabled",
-                ROOT_WORDS.join(" ")
+                go_names(&ROOT_WORDS).join(" ")
             ),
         ));
     }
@@ -283,6 +345,9 @@ fn selectable_fields(version: &Value, schema: &Value, path: &str, errors: &mut C
 
 /// The type of the field a path leads to.
 fn selected_type<'a>(source: &str, schema: &'a Value) -> Result<&'a str, String> {
+    if !source.starts_with('.') {
+        return Err(format!("expected [ or . but got: {source}"));
+    }
     let path = JsonPath::parse(source)?;
     let names = path.fields().ok_or("only field names may be used")?;
     let mut at = schema;
@@ -290,7 +355,7 @@ fn selected_type<'a>(source: &str, schema: &'a Value) -> Result<&'a str, String>
         at = at
             .get("properties")
             .and_then(|p| p.get(name))
-            .ok_or_else(|| format!("does not refer to a valid field: {name}"))?;
+            .ok_or("does not refer to a valid field")?;
     }
     Ok(text(at, "type"))
 }
@@ -306,7 +371,7 @@ mod tests {
             "spec": {"type": "object", "properties": {"a": {"type": "string"}, "l": {"type": "array", "items": {"type": "string"}}}}}}}});
         change(&mut version);
         let mut errors = CrdErrors::new();
-        version_rules(&version, "v", &mut errors);
+        version_rules(&[version], &mut errors);
         let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(found, expected);
     }
@@ -316,18 +381,18 @@ mod tests {
         check(|_| {}, &[]);
         check(
             |v| v["schema"] = json!({}),
-            &["v.schema.openAPIV3Schema: Required value: schemas are required"],
+            &["spec.versions[0].schema.openAPIV3Schema: Required value"],
         );
         check(
             |v| v["schema"]["openAPIV3Schema"]["properties"]["spec"] = json!({}),
             &[
-                "v.schema.openAPIV3Schema.properties[spec].type: Required value: must not be empty for specified object fields",
+                "spec.validation.openAPIV3Schema.properties[spec].type: Required value: must not be empty for specified object fields",
             ],
         );
         check(
             |v| v["deprecationWarning"] = json!("x"),
             &[
-                "v.deprecationWarning: Invalid value: \"x\": can only be set for deprecated versions",
+                "spec.versions[0].deprecationWarning: Invalid value: \"x\": can only be set for deprecated versions",
             ],
         );
         check(
@@ -336,8 +401,8 @@ mod tests {
                     json!({"scale": {"specReplicasPath": ".status.a", "statusReplicasPath": "x"}})
             },
             &[
-                "v.subresources.scale.specReplicasPath: Invalid value: \".status.a\": should be a json path under .spec",
-                "v.subresources.scale.statusReplicasPath: Invalid value: \"x\": must be a simple json path starting with .",
+                "spec.subresources.scale.specReplicasPath: Invalid value: \".status.a\": should be a json path under .spec",
+                "spec.subresources.scale.statusReplicasPath: Invalid value: \"x\": must be a simple json path starting with .",
             ],
         );
         check(
@@ -346,8 +411,8 @@ mod tests {
                     json!([{"name": "A", "type": "text", "jsonPath": "a"}])
             },
             &[
-                "v.additionalPrinterColumns[0].type: Invalid value: \"text\": must be one of boolean,date,integer,number,string",
-                "v.additionalPrinterColumns[0].JSONPath: Invalid value: \"a\": must be a simple json path starting with .",
+                "spec.additionalPrinterColumns[0].type: Invalid value: \"text\": must be one of boolean,date,integer,number,string",
+                "spec.additionalPrinterColumns[0].JSONPath: Invalid value: \"a\": must be a simple json path starting with .",
             ],
         );
         check(
@@ -355,8 +420,8 @@ mod tests {
                 v["selectableFields"] = json!([{"jsonPath": ".spec.a"}, {"jsonPath": ".spec.l"}, {"jsonPath": ".spec.z"}])
             },
             &[
-                "v.selectableFields[1].jsonPath: Invalid value: \".spec.l\": must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.",
-                "v.selectableFields[2].jsonPath: Invalid value: \".spec.z\": is an invalid path: does not refer to a valid field: z",
+                "spec.selectableFields[1].jsonPath: Invalid value: \".spec.l\": must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.",
+                "spec.selectableFields[2].jsonPath: Invalid value: \".spec.z\": is an invalid path: does not refer to a valid field",
             ],
         );
     }

@@ -81,6 +81,11 @@ fn node(openapi: &Value, path: &str, errors: &mut Vec<FieldError>) -> Schema {
     let items = below("items", child(path, "items"));
     let additional = match fields.get("additionalProperties") {
         Some(Value::Bool(false)) => None,
+        // Values nothing is said about: nulls stay, fields inside them are unknown.
+        Some(Value::Bool(true)) => Some(SchemaRef::new(Schema {
+            nullable: true,
+            ..Schema::default()
+        })),
         _ => below("additionalProperties", child(path, "additionalProperties")),
     };
     let properties: BTreeMap<String, SchemaRef> = fields

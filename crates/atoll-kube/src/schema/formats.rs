@@ -74,7 +74,8 @@ fn is_duration(text: &str) -> bool {
 fn is_base64(text: &str) -> bool {
     let body = text.trim_end_matches('=');
     let padding = text.len() - body.len();
-    text.len().is_multiple_of(4)
+    !text.is_empty()
+        && text.len().is_multiple_of(4)
         && padding <= 2
         && body
             .bytes()
@@ -179,7 +180,7 @@ mod tests {
             &["1h30m", "0", "-1.5s", "2 days", "100ms"],
             &["", "h", "1x", "1"],
         );
-        check("byte", &["", "YWI=", "YWJj"], &["a", "a*==", "===="]);
+        check("byte", &["YWI=", "YWJj"], &["", "a", "a*==", "===="]);
         check("ipv4", &["10.0.0.1"], &["10.0.0", "::1"]);
         check("ipv6", &["::1"], &["10.0.0.1"]);
         check(

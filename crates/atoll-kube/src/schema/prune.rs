@@ -28,11 +28,7 @@ impl Schema {
                 let Some(schema) = self.field(name) else {
                     return true;
                 };
-                if v.is_null()
-                    && !schema.nullable
-                    && schema.default.is_none()
-                    && !schema.preserve_unknown
-                {
+                if v.is_null() && !schema.nullable && schema.default.is_none() {
                     return false;
                 }
                 schema.drop_nulls(v);

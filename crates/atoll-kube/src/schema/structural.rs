@@ -21,13 +21,13 @@ pub fn check(openapi: &Value, path: &str) -> Vec<FieldError> {
     structure(root, Level::Root, path, &mut errors);
     complete(root, Some(root), path, path, &mut errors);
     errors.sort_by_cached_key(ToString::to_string);
-    openapi_rules::check(openapi, path, &mut errors);
     if errors.is_empty() {
         match compile::schema(openapi) {
             Ok(compiled) => defaults(openapi, &compiled, path, &mut errors),
             Err(more) => errors.extend(more),
         }
     }
+    openapi_rules::check(openapi, path, &mut errors);
     errors
 }
 
@@ -177,12 +177,9 @@ fn check_object_fields(s: &Fields, level: Level, path: &str, errors: &mut Vec<Fi
                     ));
                 }
                 let only_names = properties(below).all(|(n, _)| n == "name" || n == "generateName");
-                let nothing_else = below.keys().all(|k| {
-                    matches!(
-                        k.as_str(),
-                        "type" | "properties" | "default" | "description"
-                    )
-                });
+                let nothing_else = below
+                    .keys()
+                    .all(|k| matches!(k.as_str(), "type" | "properties" | "default"));
                 if level == Level::Root && !(only_names && nothing_else) {
                     errors.push(FieldError::forbidden(
                         &at,
@@ -313,7 +310,8 @@ fn nested(s: &Fields, path: &str, exempt: Exempt, errors: &mut Vec<FieldError>) 
     );
 }
 
-/// Every rule inside a logical word must speak of something the structure has.
+/// Every rule inside a logical word of the root must speak of something the structure has. Words further down are not
+/// looked at, as Kubernetes does not.
 fn complete(
     rule: &Fields,
     structure: Option<&Fields>,
@@ -336,24 +334,6 @@ fn complete(
     }
     if let Some(not) = map(rule, "not") {
         covered(not, structure, s_path, &child(v_path, "not"), errors);
-    }
-    // The structure's own parts are complete by themselves, each in its place.
-    if structure.is_some_and(|s| std::ptr::eq(s, rule)) {
-        for (name, below) in properties(rule) {
-            let step = |p: &str| key(&child(p, "properties"), name);
-            complete(below, Some(below), &step(s_path), &step(v_path), errors);
-        }
-        for name in ["items", "additionalProperties"] {
-            if let Some(below) = map(rule, name) {
-                complete(
-                    below,
-                    Some(below),
-                    &child(s_path, name),
-                    &child(v_path, name),
-                    errors,
-                );
-            }
-        }
     }
 }
 
@@ -404,7 +384,18 @@ fn defaults(openapi: &Value, compiled: &Schema, path: &str, errors: &mut Vec<Fie
                 "must not have unknown fields",
             ));
         }
-        errors.extend(compiled.validate(default, &at));
+        errors.extend(
+            compiled
+                .validate(default, "")
+                .into_iter()
+                .map(|e| FieldError {
+                    field: match e.field.as_str() {
+                        "" | "<nil>" => at.clone(),
+                        inner => child(&at, inner),
+                    },
+                    ..e
+                }),
+        );
     }
     for (name, below) in &compiled.properties {
         if let Some(source) = openapi.get("properties").and_then(|p| p.get(name)) {
@@ -499,7 +490,7 @@ mod tests {
         check_schema(
             json!({"type": "object", "properties": {"a": {"type": "integer", "default": "x"}}}),
             &[
-                "s.properties[a].default: Invalid value: \"string\": s.properties[a].default in body must be of type integer: \"string\"",
+                "s.properties[a].default: Invalid value: \"string\":  in body must be of type integer: \"string\"",
             ],
         );
         check_schema(

@@ -37,6 +37,9 @@ impl FieldSelector {
         for term in terms.into_iter().filter(|t| !t.is_empty()) {
             let (field, negated, value) = split_term(term)
                 .ok_or_else(|| format!("invalid selector: '{query}'; can't understand '{term}'"))?;
+            if field.is_empty() && value.is_empty() {
+                continue; // says nothing
+            }
             requirements.push(FieldRequirement {
                 field: field.to_owned(),
                 value: unescape(value)?,

@@ -174,10 +174,13 @@ impl<'a> Builder<'a> {
                 matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
             let key = match self.node(event, span, depth + 1, path)? {
                 Value::String(key) => key,
-                Value::Null => "null".to_owned(),
+
                 key @ (Value::Bool(_) | Value::Number(_)) => key.to_string(),
-                Value::Array(_) | Value::Object(_) => {
-                    return Err(error(&span, "a key must be a scalar"));
+                Value::Null | Value::Array(_) | Value::Object(_) => {
+                    return Err(error(
+                        &span,
+                        "a key must be a text, a number or a truth value",
+                    ));
                 }
             };
             let (event, value_span) = self.next()?;
@@ -282,7 +285,11 @@ mod tests {
             assert!(e.message.contains(part), "{e}");
         };
         check("a: b\nc: d: e\n", 2, "");
-        check("a: b\n? [x]\n: y\n", 2, "a key must be a scalar");
+        check(
+            "a: b\n? [x]\n: y\n",
+            2,
+            "a key must be a text, a number or a truth value",
+        );
         check("a: .nan\n", 1, "no JSON");
         check("a: *x\n", 1, "");
         check(&"[".repeat(1000), 1, "");
