@@ -2,7 +2,7 @@
 //!
 //! A [`Call`] carries no bytes and no options; those come beside it. Time is in it, so nothing below reads a clock.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{borrow::Borrow, collections::BTreeSet, fmt, sync::Arc};
 
 use atoll_kube::{GroupResource, Timestamp, UserInfo};
 use bytes::Bytes;
@@ -20,6 +20,12 @@ impl ClusterName {
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for ClusterName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
@@ -61,7 +67,7 @@ impl Clusters {
         match self {
             Self::One(one) => one.as_str() == name,
             Self::All => true,
-            Self::Set(set) => set.iter().any(|c| c.as_str() == name),
+            Self::Set(set) => set.contains(name),
         }
     }
 }
@@ -91,6 +97,8 @@ impl ResourceRef {
     }
 
     /// The same resource with a subresource.
+    #[must_use]
+    #[allow(clippy::should_implement_trait)] // short for subresource; nobody subtracts resources
     pub fn sub(mut self, subresource: &str) -> Self {
         self.subresource = Some(subresource.into());
         self

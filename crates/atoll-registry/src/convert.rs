@@ -11,13 +11,13 @@ use crate::{Object, Served};
 /// The apiVersion at which objects shown as `served` are stored, when their fields differ from it.
 fn stored_version(served: &Served) -> Option<String> {
     let definition = &served.definition;
-    if definition.conversion != Conversion::Builtin {
-        return None;
-    }
     let stored = match builtin::hooks::storage_resource(&definition.group_resource()) {
         // Cohabiting groups are stored as the core group's v1.
         Some(_) => "v1".to_owned(),
-        None => definition.api_version(&definition.storage_version().name),
+        None if definition.conversion == Conversion::Builtin => {
+            definition.api_version(&definition.storage_version().name)
+        }
+        None => return None,
     };
     (stored != served.api_version()).then_some(stored)
 }

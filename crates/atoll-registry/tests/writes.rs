@@ -1,5 +1,7 @@
 //! Create, update and patch: what is stamped, kept, refused.
 
+#![allow(clippy::unwrap_used)] // in helpers too
+
 mod support;
 
 use atoll_registry::{FieldValidation, PatchType, WriteOptions};

@@ -13,15 +13,15 @@ use bytes::Bytes;
 
 pub use empty::{Remaining, empty};
 
-use crate::controller::Controller;
+use crate::controller::Driver;
 
-/// All of them.
-pub fn all() -> Vec<Arc<dyn Controller>> {
-    vec![
-        Arc::new(namespace::Namespaces),
-        Arc::new(crd::CustomResources),
-        Arc::new(garbage::GarbageCollector),
-    ]
+/// The driver with all of them: what every server runs.
+#[must_use]
+pub fn all(driver: Driver) -> Driver {
+    driver
+        .with(Arc::new(namespace::Namespaces))
+        .with(Arc::new(crd::CustomResources))
+        .with(Arc::new(garbage::GarbageCollector))
 }
 
 /// A queue key made of parts (none of which contains a zero byte).

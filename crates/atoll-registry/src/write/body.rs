@@ -48,12 +48,13 @@ pub(crate) fn check_kind(value: &mut Value, api_version: &str, kind: &str) -> Re
             "the object provided is unrecognized: it must be a {kind} object"
         )));
     };
-    for metadata in fields.get("metadata") {
-        if !metadata.is_object() && !metadata.is_null() {
-            return Err(Status::bad_request(
-                "the object provided is unrecognized: metadata must be an object",
-            ));
-        }
+    if fields
+        .get("metadata")
+        .is_some_and(|m| !m.is_object() && !m.is_null())
+    {
+        return Err(Status::bad_request(
+            "the object provided is unrecognized: metadata must be an object",
+        ));
     }
     let (found_version, found_kind) = (
         meta::api_version(value).to_owned(),

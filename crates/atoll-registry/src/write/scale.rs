@@ -20,10 +20,7 @@ const API_VERSION: &str = "autoscaling/v1";
 
 /// The Scale of an object.
 pub(crate) fn read(object: &Object) -> Result<Value, Status> {
-    let mut value = object.value()?;
-    let cluster = object.cluster().to_owned();
-    meta::set_annotation(&mut value, "kcp.io/cluster", &cluster);
-    of(&value, &object.served)
+    of(&object.value()?, &object.served)
 }
 
 fn paths(version: &VersionDef) -> Result<&ScalePaths, Status> {

@@ -1,5 +1,6 @@
 //! A registry over a real store in a temporary directory, and short words for what tests do with it.
-#![allow(dead_code)] // each test file uses some of it
+// Each test file uses some of it; a helper that cannot go on ends the test.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::sync::{
     Arc,
@@ -12,6 +13,7 @@ use atoll_registry::{
     DeleteOptions, EventKind, GetOptions, Ids, List, ListOptions, Outcome, PatchType, Registry,
     ResourceRef, WatchItem, WatchOptions, WatchStream, WriteOptions,
 };
+use atoll_registry::{controller::Driver, controllers};
 use atoll_store::{Append, Store, embedded};
 use serde_json::{Value, json};
 
@@ -62,6 +64,7 @@ impl Ids for Counting {
 pub struct World {
     pub registry: Registry,
     pub store: Arc<dyn Store>,
+    pub embedded: Arc<embedded::EmbeddedStore>,
     pub clock: Arc<Hand>,
     _directory: tempfile::TempDir,
 }
@@ -79,7 +82,8 @@ impl World {
         let mut store_options = embedded::Options::new(directory.path());
         store_options.indexes = atoll_registry::indexes();
         options(&mut store_options);
-        let store: Arc<dyn Store> = embedded::open(store_options).unwrap();
+        let embedded = embedded::open(store_options).unwrap();
+        let store: Arc<dyn Store> = embedded.clone();
         let clock = Arc::new(Hand(AtomicI64::new(1_800_000_000_000)));
         let builder = Registry::builder(store.clone(), Arc::new(ByLetter))
             .clock(clock.clone())
@@ -87,6 +91,7 @@ impl World {
         let world = Self {
             registry: build(builder).build(),
             store,
+            embedded,
             clock,
             _directory: directory,
         };
@@ -144,6 +149,20 @@ impl World {
             namespace,
             resource,
         }
+    }
+}
+
+/// Runs the controllers until `done`, then until nothing of theirs is left.
+pub async fn settle(w: &World, mut done: impl AsyncFnMut() -> bool) {
+    let holders = Arc::strong_count(&w.store);
+    let running = tokio::spawn(controllers::all(Driver::new(w.registry.clone())).run());
+    while !done().await {
+        tokio::task::yield_now().await;
+    }
+    running.abort();
+    // A store outliving its directory would rightly end the process.
+    while Arc::strong_count(&w.store) > holders || !running.is_finished() {
+        tokio::task::yield_now().await;
     }
 }
 
