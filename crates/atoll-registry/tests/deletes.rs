@@ -186,6 +186,30 @@ async fn a_namespace_goes_after_its_content() {
 }
 
 #[tokio::test]
+async fn a_namespace_keeps_its_finalizer_whatever_is_written() {
+    let w = World::new().await;
+    let at = w.at("u1", "v1/namespaces");
+    at.create(json!({"metadata": {"name": "n", "labels": {"a": "b"}}}))
+        .await
+        .unwrap();
+    at.update(json!({"metadata": {"name": "n"}})).await.unwrap();
+    at.patch("n", PatchType::Merge, json!({"spec": null}))
+        .await
+        .unwrap();
+    let config = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}});
+    at.patch("n", PatchType::Apply, config).await.unwrap();
+    let kept = at.get("n").await.unwrap();
+    assert_eq!(kept["spec"]["finalizers"], json!(["kubernetes"]));
+    assert!(
+        !kept["metadata"]["managedFields"]
+            .to_string()
+            .contains("f:finalizers"),
+        "nobody owns what the system adds"
+    );
+    assert!(!at.delete("n").await.unwrap());
+}
+
+#[tokio::test]
 async fn the_default_namespace_stays() {
     let w = World::new().await;
     let status = w

@@ -133,7 +133,7 @@ impl Center {
             .context("cannot set up the root workspace")?;
 
         let driver = workspaces.controllers(Driver::new(registry.clone()));
-        let driver = controllers::all().into_iter().fold(driver, Driver::with);
+        let driver = controllers::all(driver);
         let driver = tokio::spawn(driver.run());
 
         let authority = root

@@ -177,6 +177,10 @@ async fn insert_once(
         &mut attempt.warnings,
     )?;
 
+    // What the client wrote is the client's; what the system adds below is nobody's.
+    if !draft.recorded {
+        attempt.with_record(|record| managed::on_create(record, &mut value));
+    }
     strategy::stamp_new(
         &attempt.target.served,
         &mut value,
@@ -186,9 +190,6 @@ async fn insert_once(
     attempt.admit(Operation::Create, None, &mut value).await?;
     let errors = strategy::validate_new(&attempt.target.served, &value);
     strategy::refuse(&attempt.target.served, meta::name(&value), &errors)?;
-    if !draft.recorded {
-        attempt.with_record(|record| managed::on_create(record, &mut value));
-    }
     attempt.check_place()?;
     attempt.note_owners(&value)?;
     attempt.warn(&value);

@@ -35,6 +35,9 @@ impl Part {
     pub(crate) fn merge(self, old: &Value, mut new: Value, served: &Served) -> Value {
         match self {
             Self::Main => {
+                for place in kept(served) {
+                    set(&mut new, place, old.pointer(place).cloned());
+                }
                 if served.version().subresources.status {
                     set(&mut new, "/status", old.pointer("/status").cloned());
                 }
@@ -60,6 +63,17 @@ impl Part {
             }
         }
         merged
+    }
+}
+
+/// Places that a write of the whole object leaves alone, because a subresource of their own changes them.
+fn kept(served: &Served) -> &'static [&'static str] {
+    let namespaces =
+        served.definition.group.is_empty() && served.definition.names.plural == "namespaces";
+    if namespaces {
+        &["/spec/finalizers"]
+    } else {
+        &[]
     }
 }
 
