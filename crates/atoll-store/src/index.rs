@@ -23,8 +23,11 @@ pub struct IndexSpec {
     /// Keys or counts.
     pub keep: Keep,
     /// Calls back with each value of the row (any bytes). Most rows have none in most indexes.
-    pub extract: fn(&Key, &[u8], &mut dyn FnMut(&[u8])),
+    pub extract: Extract,
 }
+
+/// Calls back with each index value of a row.
+pub type Extract = fn(&Key, &[u8], &mut dyn FnMut(&[u8]));
 
 /// The index every store has: how many keys there are in each (fourth component, family).
 ///

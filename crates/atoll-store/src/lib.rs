@@ -23,11 +23,11 @@ mod watch;
 
 pub use event::{Event, Memo};
 pub use identity::{Incarnation, IncarnationSpan, StoreId, StoreIdentity};
-pub use index::{FAMILIES, IndexSpec, Keep, families_of};
+pub use index::{Extract, FAMILIES, IndexSpec, Keep, families_of};
 pub use key::{FAMILY_COMPONENTS, Key, KeyError, Prefix};
 pub use model::{
     Append, AppendError, At, Check, MAX_APPEND_BYTES, MAX_WRITES, ReadError, Version, Write,
 };
 pub use revision::Revision;
-pub use store::{Snapshot, Stats, Store};
+pub use store::{Snapshot, Stats, Store, ValueCounts};
 pub use watch::{Watch, WatchItem};

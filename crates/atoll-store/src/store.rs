@@ -46,6 +46,9 @@ pub trait Store: Send + Sync + 'static {
     fn stats(&self) -> Stats;
 }
 
+/// Index values with the number of keys of each.
+pub type ValueCounts<'a> = Box<dyn Iterator<Item = Result<(Vec<u8>, u64), ReadError>> + 'a>;
+
 /// The state at one revision.
 pub trait Snapshot: Send + Sync {
     /// The revision that is read.
@@ -74,11 +77,7 @@ pub trait Snapshot: Send + Sync {
     ) -> Box<dyn Iterator<Item = Result<Key, ReadError>> + 'a>;
 
     /// The distinct values of an index from `from` on, in order, with the number of keys of each.
-    fn index_values<'a>(
-        &'a self,
-        name: &str,
-        from: &[u8],
-    ) -> Box<dyn Iterator<Item = Result<(Vec<u8>, u64), ReadError>> + 'a>;
+    fn index_values<'a>(&'a self, name: &str, from: &[u8]) -> ValueCounts<'a>;
 }
 
 /// Figures about a store, for metrics and tests.

@@ -1,4 +1,5 @@
 //! The embedded engine passes what every engine has to pass, in small and in ordinary sizes.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 

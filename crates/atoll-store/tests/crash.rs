@@ -3,6 +3,7 @@
 //! The child is this test binary itself. It tells every acknowledged write through its standard output; the parent kills
 //! it, opens the store, and holds it to what it heard: every acknowledged write is there, revisions only grow, and a watch
 //! that goes on where it was tells every event once. `ATOLL_CRASH_ROUNDS` sets how often (default 15).
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Torn ends are cut, damage is refused with a reason, and a disk that fails stops the store before it lies.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 

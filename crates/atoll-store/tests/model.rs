@@ -1,4 +1,5 @@
 //! Whatever happens to a store, it agrees with a model of thirty lines.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 

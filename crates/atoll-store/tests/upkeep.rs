@@ -1,4 +1,5 @@
 //! What happens behind the requests: indexes are rebuilt, history is forgotten, files shrink, backups restore.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 

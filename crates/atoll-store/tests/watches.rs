@@ -1,4 +1,5 @@
 //! Many watches are cheap, and those that do not concern an event cost nothing.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::time::Instant;
 

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use open::open;
-pub use options::{Faults, Hooks, OpenError, Options};
+pub use options::{Fatal, Faults, Hooks, OpenError, Options};
 
 pub(crate) use files::{LOG, REPLICA};
 use upkeep::Signal;

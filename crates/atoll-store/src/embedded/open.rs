@@ -139,6 +139,8 @@ fn spawn(
         "store-flusher",
         Box::new(move || upkeep::flush(&flusher, &sender)),
     )?;
+    // A life that was too short to compact leaves that to the next.
+    shared.signal.compact();
     let compactor = Arc::clone(&shared);
     thread(
         "store-compactor",

@@ -60,8 +60,11 @@ pub struct Hooks {
     /// Makes writes and fsyncs of the log fail.
     pub faults: Option<Arc<dyn Faults>>,
     /// Called instead of ending the process when the log or the replica cannot be written.
-    pub fatal: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+    pub fatal: Option<Fatal>,
 }
+
+/// Told why a store cannot go on.
+pub type Fatal = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

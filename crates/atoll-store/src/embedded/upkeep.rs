@@ -43,7 +43,8 @@ impl Signal {
         self.changed.notify_all();
     }
 
-    fn compact(&self) {
+    /// There may be something to compact.
+    pub(super) fn compact(&self) {
         self.wanted.lock().compact = true;
         self.changed.notify_all();
     }

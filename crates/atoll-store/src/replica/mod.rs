@@ -38,6 +38,9 @@ const INCARNATION: &str = "incarnation/";
 const INDEX: &str = "index/";
 const NEXT_INDEX: &str = "next-index";
 
+/// More runs than this are never let into the first level; 255 are the most that the engine can write down.
+const MAX_RUNS: usize = 100;
+
 /// Reads the newest version of anything.
 const NEWEST: Revision = Revision(1 << 60);
 
@@ -267,9 +270,22 @@ impl Replica {
 
     /// Completes the checkpoints that were begun.
     pub(crate) fn flush(&self) -> Result<(), ReadError> {
+        self.make_room()?;
         let rotated = self.rotated.load(Ordering::Acquire);
         self.tree.flush().map_err(tree::failed)?;
         self.checkpoint.fetch_max(rotated, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Each flush adds a run to the first level, and the engine's table of contents counts those in one byte. The writer
+    /// holds back long before; but a store that crashes again and again right behind its replay gets here.
+    fn make_room(&self) -> Result<(), ReadError> {
+        while self.first_level_runs() >= MAX_RUNS {
+            if !self.compact_step()? {
+                // The compactor is at it.
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+        }
         Ok(())
     }
 
@@ -357,5 +373,31 @@ impl Counters<'_> {
             self.tree.put(key.clone(), value, revision);
             *changed = false;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by the crash harness: at 256 runs the engine's table of contents becomes unreadable.
+    #[test]
+    fn however_many_flushes_the_first_level_stays_small() {
+        let directory = tempfile::tempdir().unwrap();
+        let replica = Replica::open(directory.path(), 1 << 20, &[]).unwrap();
+        for n in 1..300 {
+            replica.tree.put(
+                rows::meta_key("note"),
+                rows::live(Revision(n), b""),
+                Revision(n),
+            );
+            replica.rotate(Revision(n));
+            replica.flush().unwrap();
+            assert!(replica.first_level_runs() <= MAX_RUNS);
+        }
+        drop(replica);
+        let replica = Replica::open(directory.path(), 1 << 20, &[]).unwrap();
+        assert_eq!(replica.checkpoint(), Revision(299));
+        assert_eq!(replica.note_revision("note"), Ok(Revision(299)));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::indexes::{Index, KINDS};
 use super::{Pin, Replica, decode_count, rows};
-use crate::{FAMILIES, Keep, Key, Prefix, ReadError, Revision, Snapshot, Version};
+use crate::{FAMILIES, Keep, Key, Prefix, ReadError, Revision, Snapshot, ValueCounts, Version};
 
 /// A view of the replica at one revision. It holds that revision's history alive.
 #[derive(Debug)]
@@ -177,11 +177,7 @@ impl Snapshot for EmbeddedSnapshot {
         )
     }
 
-    fn index_values<'a>(
-        &'a self,
-        name: &str,
-        from: &[u8],
-    ) -> Box<dyn Iterator<Item = Result<(Vec<u8>, u64), ReadError>> + 'a> {
+    fn index_values<'a>(&'a self, name: &str, from: &[u8]) -> ValueCounts<'a> {
         match self.find(name) {
             Ok(index) if index.spec.keep == Keep::Counts => {
                 Box::new(self.counters(&index, from, b""))

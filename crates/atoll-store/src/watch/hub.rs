@@ -156,34 +156,30 @@ impl Hub {
     }
 
     /// The events that a watcher at `after` missed, out of the window; up to where to read the log when it does not reach.
-    pub(super) fn from_window(
-        &self,
-        slot: &Slot,
-        after: Revision,
-    ) -> Result<Vec<Arc<Event>>, Revision> {
+    pub(super) fn missed(&self, slot: &Slot, after: Revision) -> Result<Vec<Arc<Event>>, Revision> {
         let state = self.state.lock();
         if !state.window.reaches(after) {
             return Err(self.published());
         }
-        let mut missed: Vec<Arc<Event>> = Vec::new();
+        let mut events: Vec<Arc<Event>> = Vec::new();
         for event in state
             .window
             .after(after)
             .filter(|event| event.key.starts_with(&slot.prefix))
         {
-            let full = missed.len() >= self.limits.queue_events;
-            if let Some(last) = missed.last()
+            let full = events.len() >= self.limits.queue_events;
+            if let Some(last) = events.last()
                 && full
                 && last.revision != event.revision
             {
                 slot.caught_up_to(last.revision);
-                return Ok(missed);
+                return Ok(events);
             }
-            missed.push(Arc::clone(event));
+            events.push(Arc::clone(event));
         }
         // Under the lock nothing is published, so nothing falls between this and the next offer.
         slot.caught_up();
-        Ok(missed)
+        Ok(events)
     }
 
     /// Reads the log beside the runtime's workers, a few readers at a time.

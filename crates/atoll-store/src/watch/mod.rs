@@ -129,7 +129,7 @@ impl Watch {
     /// One step of catching up. All state is kept in `self`, so that it goes on after a cancelled call.
     async fn catch_up(&mut self, after: Revision) {
         if self.reading.is_none() {
-            match self.hub.from_window(&self.slot, after) {
+            match self.hub.missed(&self.slot, after) {
                 Ok(events) => {
                     self.pending.extend(events);
                     return;

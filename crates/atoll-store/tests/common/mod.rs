@@ -1,5 +1,10 @@
 //! The embedded engine as the conformance suite wants it, in a directory of its own.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses a part"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
