@@ -2,7 +2,10 @@
 //!
 //! They are data: facts derived from a running Kubernetes ([`facts`]), and a few files we wrote ([`written`]). Definitions
 //! hold names, columns and verbs; schemas are compiled when a kind is first used. What cannot be said as data is one of
-//! the named [`hooks`]. Which kinds a logical cluster has by birth is a [`SurfaceSet`].
+//! the named [`hooks`], a conversion ([`convert`]), a default that depends on its neighbours ([`defaults`]) or a table
+//! cell ([`cells`]). Which kinds a logical cluster has by birth is a [`SurfaceSet`].
+//!
+//! `testdata/` holds what a genuine server answered; tests compare.
 
 pub mod cells;
 mod compile;

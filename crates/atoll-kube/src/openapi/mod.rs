@@ -23,8 +23,8 @@ pub use gnostic::v2_protobuf;
 pub use v2::v2_document;
 pub use v3::v3_document;
 
-/// Changes whenever the same definitions come out as other documents, so that clients fetch them anew.
-const GENERATION: &[u8] = b"atoll openapi 1";
+/// Another release may make other documents of the same definitions: clients then fetch them anew.
+const GENERATION: &str = concat!("atoll openapi ", env!("CARGO_PKG_VERSION"));
 
 /// `/openapi/v3`: every document's address, with the hash of what it is made from.
 ///
