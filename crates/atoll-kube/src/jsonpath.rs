@@ -379,9 +379,8 @@ fn eval_step<'a>(step: &'a Step, values: &[&'a Value]) -> Vec<&'a Value> {
             single,
         } => {
             for value in values {
-                match value {
-                    Value::Array(list) => slice(list, *start, *end, *step, *single, &mut out),
-                    _ => {}
+                if let Value::Array(list) = value {
+                    slice(list, *start, *end, *step, *single, &mut out);
                 }
             }
         }
