@@ -198,6 +198,7 @@ impl Engine {
                 index: index.0,
                 name: state.name.to_string(),
                 first_key: bytes::Bytes::new(),
+                token: bytes::Bytes::new(),
             };
             let write = vec![Write::Put(key.clone(), rows::encode(&row))];
             match self.shared.append(vec![Check::Absent(key)], write).await {

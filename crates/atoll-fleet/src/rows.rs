@@ -83,6 +83,9 @@ pub(crate) struct DestinationRow {
     /// SHA-256 of the first public key that used the join token.
     #[prost(bytes = "bytes", tag = "3")]
     pub(crate) first_key: Bytes,
+    /// SHA-256 of the join token that the key is bound to: a new token may be used with a new key.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub(crate) token: Bytes,
 }
 
 /// One object of a bundle, or of a tombstone.

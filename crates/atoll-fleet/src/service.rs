@@ -129,7 +129,8 @@ impl AgentService {
     }
 
     /// Binds the join token to the first key that uses it.
-    async fn bind(&self, identity: &AgentIdentity, key_hash: [u8; 32]) -> Result<(), Status> {
+    async fn bind(&self, identity: &AgentIdentity, token: &str, key_hash: [u8; 32]) -> Result<(), Status> {
+        let token = Bytes::copy_from_slice(&Sha256::digest(token.as_bytes()));
         let key = rows::destination(&identity.inventory, &identity.destination);
         for _ in 0..4 {
             let snapshot = self
@@ -146,15 +147,16 @@ impl AgentService {
             })?;
             let mut row =
                 DestinationRow::decode(version.row).map_err(|e| Status::internal(e.to_string()))?;
-            if row.first_key.as_ref() == key_hash {
+            if row.token == token && row.first_key.as_ref() == key_hash {
                 return Ok(());
             }
-            if !row.first_key.is_empty() {
+            if row.token == token {
                 return Err(Status::permission_denied(
                     "the join token was used with another key; make a new join file with `atoll edges add`",
                 ));
             }
             row.first_key = Bytes::copy_from_slice(&key_hash);
+            row.token.clone_from(&token);
             let write = vec![Write::Put(key.clone(), rows::encode(&row))];
             if self
                 .shared
@@ -220,7 +222,7 @@ impl atoll_wire::Agent for AgentService {
         let key = ca::public_key_hash(&request.csr_der)
             .map_err(|e| Status::invalid_argument(e.to_string()))?;
         let certificates = self.certificates(&request.csr_der, &identity)?;
-        self.bind(&identity, key).await?;
+        self.bind(&identity, &request.token, key).await?;
         self.shared
             .figures
             .enrolments

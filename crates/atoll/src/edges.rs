@@ -1,10 +1,227 @@
-//! `atoll edges`: the fleet at the terminal.
+//! `atoll edges`: registers edges in an inventory, lists and removes them.
+
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context as _, bail};
+use atoll_client::{Client, Config, Kubeconfig, Patch};
+use atoll_fleet::{JOIN_TOKEN_EXPIRES, JOIN_TOKEN_HASH};
+use atoll_kube::Timestamp;
+use atoll_wire::join::{self, JoinFile};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+const CLUSTERS: &str = "/apis/cluster.open-cluster-management.io/v1/managedclusters";
 
 /// Arguments of `atoll edges`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// The kubeconfig of the center [default: as kubectl finds it].
+    #[arg(long, global = true, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context to use [default: the current one].
+    #[arg(long, global = true, value_name = "NAME")]
+    context: Option<String>,
+    /// The workspace that holds the edges [default: the current workspace].
+    #[arg(long, global = true, value_name = "PATH")]
+    inventory: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
 
-/// Runs it.
-pub(crate) fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("`atoll edges` is not built yet")
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Register an edge (or renew its join token) and write the join file for its agent.
+    Add {
+        /// The edge's name.
+        name: String,
+        /// A label, `key=value`; may be given several times.
+        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_value)]
+        labels: Vec<(String, String)>,
+        /// Where to write the join file; `-` for standard output.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        /// How many hours the join token is good for.
+        #[arg(long, default_value_t = 24, value_name = "HOURS")]
+        valid: u64,
+    },
+    /// List the edges.
+    List,
+    /// Take an edge out of the fleet; what runs there stays.
+    Remove {
+        /// The edge's name.
+        name: String,
+    },
+    /// Go on with an edge that is held since the center was restored from a backup.
+    Resume {
+        /// The edge's name.
+        name: String,
+        /// The token that the edge's condition shows.
+        token: String,
+    },
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as key=value")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// A center, as its kubeconfig describes it.
+pub(crate) struct CenterAccess {
+    /// A client at the bare host.
+    pub client: Client,
+    /// The authority that signed the center's certificate, PEM.
+    pub authority: Vec<u8>,
+    /// The current workspace's path.
+    pub workspace: Option<String>,
+}
+
+impl CenterAccess {
+    /// From a context of a kubeconfig.
+    pub(crate) fn open(kubeconfig: &Kubeconfig, context: Option<&str>) -> anyhow::Result<Self> {
+        let config = Config::from_kubeconfig(kubeconfig, context)?;
+        let authority = config.tls.ca.clone().unwrap_or_default();
+        let workspace = config.server.split_once("/clusters/").map(|(_, path)| path.trim_end_matches('/').to_owned());
+        Ok(CenterAccess { client: Client::new(&config)?.at(""), authority, workspace })
+    }
+}
+
+/// Runs the subcommand.
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let kubeconfig = match &args.kubeconfig {
+        Some(path) => Kubeconfig::load(&[path])?,
+        None => Kubeconfig::load_default()?,
+    };
+    let center = CenterAccess::open(&kubeconfig, args.context.as_deref())?;
+    let Some(inventory) = args.inventory.or_else(|| center.workspace.clone()) else {
+        bail!("which inventory? Name it with --inventory root:inventory");
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        match args.command {
+            Command::Add { name, labels, output, valid } => {
+                let labels = labels.into_iter().collect();
+                let join = add(&center, &inventory, &name, &labels, Duration::from_secs(valid * 3600)).await?;
+                write_join_file(&join, &output)
+            }
+            Command::List => list(&center, &inventory).await,
+            Command::Remove { name } => remove(&center, &inventory, &name).await,
+            Command::Resume { name, token } => {
+                let change = json!({"metadata": {"annotations": {"edge.atoll.dev/resume": token}}});
+                at(&center, &inventory).patch(&format!("{CLUSTERS}/{name}"), Patch::Merge, &change).await?;
+                println!("Edge {name} goes on from what the center has now.");
+                Ok(())
+            }
+        }
+    })
+}
+
+fn at(center: &CenterAccess, inventory: &str) -> Client {
+    center.client.at(&format!("/clusters/{inventory}"))
+}
+
+/// Registers an edge, or gives a registered one a new join token, and returns its join file.
+pub(crate) async fn add(
+    center: &CenterAccess,
+    inventory: &str,
+    name: &str,
+    labels: &BTreeMap<String, String>,
+    valid: Duration,
+) -> anyhow::Result<JoinFile> {
+    let token = hex::encode(rand::random::<[u8; 32]>());
+    let since_epoch = (SystemTime::now() + valid).duration_since(SystemTime::UNIX_EPOCH)?;
+    let expires = Timestamp(i64::try_from(since_epoch.as_millis())?).rfc3339();
+    let object = json!({
+        "apiVersion": "cluster.open-cluster-management.io/v1",
+        "kind": "ManagedCluster",
+        "metadata": {
+            "name": name,
+            "labels": labels,
+            "annotations": {
+                JOIN_TOKEN_HASH: hex::encode(Sha256::digest(token.as_bytes())),
+                JOIN_TOKEN_EXPIRES: expires,
+            },
+        },
+        "spec": {"hubAcceptsClient": true},
+    });
+    let path = format!("{CLUSTERS}/{name}?fieldManager=atoll-edges&force=true");
+    let cluster = at(center, inventory)
+        .patch(&path, Patch::Apply, &object)
+        .await
+        .with_context(|| format!("cannot register edge {name} in {inventory}"))?;
+    let text = |pointer: &str| cluster.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Ok(JoinFile {
+        api_version: join::API_VERSION.into(),
+        kind: join::KIND.into(),
+        server: center.client.origin().to_owned(),
+        certificate_authority_data: STANDARD.encode(&center.authority),
+        inventory: text("/metadata/annotations/kcp.io~1cluster"),
+        name: name.to_owned(),
+        destination: text("/metadata/uid"),
+        token,
+        expires: Some(expires),
+    })
+}
+
+/// Writes a join file that only its owner can read.
+fn write_join_file(join: &JoinFile, output: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    // JSON is YAML.
+    let text = serde_json::to_string_pretty(join)? + "\n";
+    if output == Path::new("-") {
+        print!("{text}");
+        return Ok(());
+    }
+    let write = || {
+        let _ = std::fs::remove_file(output);
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(output)?;
+        file.write_all(text.as_bytes())
+    };
+    write().with_context(|| format!("cannot write {}", output.display()))?;
+    println!(
+        "Edge {} is registered. Bring {} to it (it is a secret until it was used) and run there:\n  \
+         atoll agent --join {0} --kubeconfig EDGE.kubeconfig --state-directory DIR",
+        join.name,
+        output.display(),
+    );
+    Ok(())
+}
+
+async fn list(center: &CenterAccess, inventory: &str) -> anyhow::Result<()> {
+    let clusters = at(center, inventory).get(CLUSTERS).await?;
+    let condition = |cluster: &Value, kind: &str| {
+        let all = cluster.pointer("/status/conditions").and_then(Value::as_array);
+        let found = all.into_iter().flatten().find(|c| c["type"] == kind);
+        found.and_then(|c| c["status"].as_str()).unwrap_or("-").to_owned()
+    };
+    println!("{:24} {:9} {:9} {:12} LAST SEEN", "NAME", "JOINED", "AVAILABLE", "VERSION");
+    for cluster in clusters["items"].as_array().into_iter().flatten() {
+        let text = |pointer: &str| cluster.pointer(pointer).and_then(Value::as_str).unwrap_or("-");
+        println!(
+            "{:24} {:9} {:9} {:12} {}",
+            text("/metadata/name"),
+            condition(cluster, "ManagedClusterJoined"),
+            condition(cluster, "ManagedClusterConditionAvailable"),
+            text("/status/version/kubernetes"),
+            text("/status/lastSeenTime"),
+        );
+    }
+    Ok(())
+}
+
+async fn remove(center: &CenterAccess, inventory: &str, name: &str) -> anyhow::Result<()> {
+    at(center, inventory)
+        .delete(&format!("{CLUSTERS}/{name}"), None)
+        .await
+        .with_context(|| format!("cannot remove edge {name}"))?;
+    println!("Edge {name} is out of the fleet; what runs there stays.");
+    Ok(())
 }

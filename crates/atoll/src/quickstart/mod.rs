@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use atoll_client::{Client, Config, Kubeconfig, Patch};
+use atoll_client::{Client, Kubeconfig, Patch};
 use atoll_sandbox::Sandbox;
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::Instant};
@@ -22,7 +22,7 @@ use tokio::{task::JoinSet, time::Instant};
 use crate::{
     agent::edge_client,
     center::{Center, CenterOptions},
-    edges,
+    edges::{self, CenterAccess},
     signals::stop_signal,
 };
 use table::{EdgeRow, Summary};
@@ -89,13 +89,14 @@ impl Running {
         self.center = Some(center);
         println!("The center is ready at {base_url}.");
 
-        let client = admin(&kubeconfig)?;
+        let access = CenterAccess::open(&Kubeconfig::load(&[&kubeconfig])?, Some("base"))?;
+        let client = access.client.clone();
         workspace(&client, "inventory", "inventory").await?;
         workspace(&client, "demo", "payload").await?;
         println!("Workspaces {INVENTORY} (the edges) and {PAYLOAD} (what runs on them) are there.");
 
         for (name, context) in edge_names(args) {
-            self.edge(&client, directory, &name, context.as_deref()).await?;
+            self.edge(&access, directory, &name, context.as_deref()).await?;
         }
         deploy(&client).await?;
         println!("Applied examples/quickstart in {PAYLOAD}: BindingPolicy shop places it on every edge labelled demo=quickstart.\n");
@@ -118,11 +119,12 @@ impl Running {
     }
 
     /// Registers an edge, starts its sandbox (unless it is a real cluster) and its agent.
-    async fn edge(&mut self, client: &Client, directory: &Path, name: &str, context: Option<&str>) -> anyhow::Result<()> {
+    async fn edge(&mut self, center: &CenterAccess, directory: &Path, name: &str, context: Option<&str>) -> anyhow::Result<()> {
         let folder = directory.join("edges").join(name);
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let labels = BTreeMap::from([("demo".to_owned(), "quickstart".to_owned())]);
-        let join = edges::add(client, INVENTORY, name, &labels).await?;
+        let day = Duration::from_secs(24 * 3600);
+        let join = edges::add(center, INVENTORY, name, &labels, day).await?;
         let edge = match context {
             Some(context) => edge_client(None, Some(context))?,
             None => {
@@ -233,12 +235,6 @@ fn center_address(args: &Args) -> anyhow::Result<SocketAddr> {
 fn free_port() -> anyhow::Result<u16> {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
     Ok(listener.local_addr()?.port())
-}
-
-/// The administrator's client at the bare host.
-fn admin(kubeconfig: &Path) -> anyhow::Result<Client> {
-    let kubeconfig = Kubeconfig::load(&[kubeconfig])?;
-    Ok(Client::new(&Config::from_kubeconfig(&kubeconfig, Some("base"))?)?)
 }
 
 fn at(client: &Client, path: &str) -> Client {
