@@ -129,7 +129,12 @@ impl AgentService {
     }
 
     /// Binds the join token to the first key that uses it.
-    async fn bind(&self, identity: &AgentIdentity, token: &str, key_hash: [u8; 32]) -> Result<(), Status> {
+    async fn bind(
+        &self,
+        identity: &AgentIdentity,
+        token: &str,
+        key_hash: [u8; 32],
+    ) -> Result<(), Status> {
         let token = Bytes::copy_from_slice(&Sha256::digest(token.as_bytes()));
         let key = rows::destination(&identity.inventory, &identity.destination);
         for _ in 0..4 {

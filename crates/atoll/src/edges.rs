@@ -86,8 +86,15 @@ impl CenterAccess {
     pub(crate) fn open(kubeconfig: &Kubeconfig, context: Option<&str>) -> anyhow::Result<Self> {
         let config = Config::from_kubeconfig(kubeconfig, context)?;
         let authority = config.tls.ca.clone().unwrap_or_default();
-        let workspace = config.server.split_once("/clusters/").map(|(_, path)| path.trim_end_matches('/').to_owned());
-        Ok(CenterAccess { client: Client::new(&config)?.at(""), authority, workspace })
+        let workspace = config
+            .server
+            .split_once("/clusters/")
+            .map(|(_, path)| path.trim_end_matches('/').to_owned());
+        Ok(CenterAccess {
+            client: Client::new(&config)?.at(""),
+            authority,
+            workspace,
+        })
     }
 }
 
@@ -107,16 +114,30 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         .context("cannot start the runtime")?;
     runtime.block_on(async {
         match args.command {
-            Command::Add { name, labels, output, valid } => {
+            Command::Add {
+                name,
+                labels,
+                output,
+                valid,
+            } => {
                 let labels = labels.into_iter().collect();
-                let join = add(&center, &inventory, &name, &labels, Duration::from_secs(valid * 3600)).await?;
+                let join = add(
+                    &center,
+                    &inventory,
+                    &name,
+                    &labels,
+                    Duration::from_secs(valid * 3600),
+                )
+                .await?;
                 write_join_file(&join, &output)
             }
             Command::List => list(&center, &inventory).await,
             Command::Remove { name } => remove(&center, &inventory, &name).await,
             Command::Resume { name, token } => {
                 let change = json!({"metadata": {"annotations": {"edge.atoll.dev/resume": token}}});
-                at(&center, &inventory).patch(&format!("{CLUSTERS}/{name}"), Patch::Merge, &change).await?;
+                at(&center, &inventory)
+                    .patch(&format!("{CLUSTERS}/{name}"), Patch::Merge, &change)
+                    .await?;
                 println!("Edge {name} goes on from what the center has now.");
                 Ok(())
             }
@@ -157,7 +178,13 @@ pub(crate) async fn add(
         .patch(&path, Patch::Apply, &object)
         .await
         .with_context(|| format!("cannot register edge {name} in {inventory}"))?;
-    let text = |pointer: &str| cluster.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |pointer: &str| {
+        cluster
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     Ok(JoinFile {
         api_version: join::API_VERSION.into(),
         kind: join::KIND.into(),
@@ -182,7 +209,11 @@ fn write_join_file(join: &JoinFile, output: &Path) -> anyhow::Result<()> {
     }
     let write = || {
         let _ = std::fs::remove_file(output);
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(output)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(output)?;
         file.write_all(text.as_bytes())
     };
     write().with_context(|| format!("cannot write {}", output.display()))?;
@@ -198,13 +229,26 @@ fn write_join_file(join: &JoinFile, output: &Path) -> anyhow::Result<()> {
 async fn list(center: &CenterAccess, inventory: &str) -> anyhow::Result<()> {
     let clusters = at(center, inventory).get(CLUSTERS).await?;
     let condition = |cluster: &Value, kind: &str| {
-        let all = cluster.pointer("/status/conditions").and_then(Value::as_array);
+        let all = cluster
+            .pointer("/status/conditions")
+            .and_then(Value::as_array);
         let found = all.into_iter().flatten().find(|c| c["type"] == kind);
-        found.and_then(|c| c["status"].as_str()).unwrap_or("-").to_owned()
+        found
+            .and_then(|c| c["status"].as_str())
+            .unwrap_or("-")
+            .to_owned()
     };
-    println!("{:24} {:9} {:9} {:12} LAST SEEN", "NAME", "JOINED", "AVAILABLE", "VERSION");
+    println!(
+        "{:24} {:9} {:9} {:12} LAST SEEN",
+        "NAME", "JOINED", "AVAILABLE", "VERSION"
+    );
     for cluster in clusters["items"].as_array().into_iter().flatten() {
-        let text = |pointer: &str| cluster.pointer(pointer).and_then(Value::as_str).unwrap_or("-");
+        let text = |pointer: &str| {
+            cluster
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or("-")
+        };
         println!(
             "{:24} {:9} {:9} {:12} {}",
             text("/metadata/name"),

@@ -37,7 +37,12 @@ const PAYLOAD: &str = "root:demo";
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How many sandbox edges to start.
-    #[arg(long, default_value_t = 3, value_name = "N", conflicts_with = "edge_context")]
+    #[arg(
+        long,
+        default_value_t = 3,
+        value_name = "N",
+        conflicts_with = "edge_context"
+    )]
     edges: u16,
     /// Use this cluster of your kubeconfig as an edge instead of sandboxes; may be given several times.
     #[arg(long, value_name = "CONTEXT")]
@@ -84,7 +89,8 @@ struct Running {
 impl Running {
     async fn run(&mut self, args: &Args) -> anyhow::Result<()> {
         let directory = &args.root_directory;
-        let center = Center::start(CenterOptions::new(directory.clone(), center_address(args)?)).await?;
+        let center =
+            Center::start(CenterOptions::new(directory.clone(), center_address(args)?)).await?;
         let (base_url, kubeconfig) = (center.base_url().to_owned(), center.kubeconfig().to_owned());
         self.center = Some(center);
         println!("The center is ready at {base_url}.");
@@ -96,10 +102,13 @@ impl Running {
         println!("Workspaces {INVENTORY} (the edges) and {PAYLOAD} (what runs on them) are there.");
 
         for (name, context) in edge_names(args) {
-            self.edge(&access, directory, &name, context.as_deref()).await?;
+            self.edge(&access, directory, &name, context.as_deref())
+                .await?;
         }
         deploy(&client).await?;
-        println!("Applied examples/quickstart in {PAYLOAD}: BindingPolicy shop places it on every edge labelled demo=quickstart.\n");
+        println!(
+            "Applied examples/quickstart in {PAYLOAD}: BindingPolicy shop places it on every edge labelled demo=quickstart.\n"
+        );
 
         self.show(&client, args).await?;
         let kubeconfig = kubeconfig.display();
@@ -119,9 +128,16 @@ impl Running {
     }
 
     /// Registers an edge, starts its sandbox (unless it is a real cluster) and its agent.
-    async fn edge(&mut self, center: &CenterAccess, directory: &Path, name: &str, context: Option<&str>) -> anyhow::Result<()> {
+    async fn edge(
+        &mut self,
+        center: &CenterAccess,
+        directory: &Path,
+        name: &str,
+        context: Option<&str>,
+    ) -> anyhow::Result<()> {
         let folder = directory.join("edges").join(name);
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
         let labels = BTreeMap::from([("demo".to_owned(), "quickstart".to_owned())]);
         let day = Duration::from_secs(24 * 3600);
         let join = edges::add(center, INVENTORY, name, &labels, day).await?;
@@ -133,14 +149,22 @@ impl Running {
                     .await
                     .with_context(|| format!("sandbox edge {name}"))?;
                 let kubeconfig = sandbox.kubeconfig().to_owned();
-                println!("Edge {name} is a sandbox, it only pretends to run things: KUBECONFIG={}", kubeconfig.display());
+                println!(
+                    "Edge {name} is a sandbox, it only pretends to run things: KUBECONFIG={}",
+                    kubeconfig.display()
+                );
                 self.sandboxes.push(sandbox);
                 edge_client(Some(&kubeconfig), None)?
             }
         };
-        let options = atoll_agent::Options { join, edge, state_directory: folder.join("agent") };
+        let options = atoll_agent::Options {
+            join,
+            edge,
+            state_directory: folder.join("agent"),
+        };
         let name = name.to_owned();
-        self.agents.spawn(async move { (name, atoll_agent::run(options).await) });
+        self.agents
+            .spawn(async move { (name, atoll_agent::run(options).await) });
         Ok(())
     }
 
@@ -161,7 +185,9 @@ impl Running {
                 if !terminal {
                     println!();
                 }
-                std::io::stdout().flush().context("cannot write to the terminal")?;
+                std::io::stdout()
+                    .flush()
+                    .context("cannot write to the terminal")?;
                 shown = text;
             }
             let reasons = table::reasons(&rows, &summary);
@@ -169,7 +195,11 @@ impl Running {
                 return Ok(());
             }
             if args.once && Instant::now() > deadline {
-                bail!("not healthy after {} s:\n  {}", args.timeout, reasons.join("\n  "));
+                bail!(
+                    "not healthy after {} s:\n  {}",
+                    args.timeout,
+                    reasons.join("\n  ")
+                );
             }
             tokio::select! {
                 Some(ended) = self.agents.join_next() => agent_ended(ended)?,
@@ -208,14 +238,30 @@ fn agent_ended(
 /// The edges' names, with the context of those that are real clusters.
 fn edge_names(args: &Args) -> Vec<(String, Option<String>)> {
     if args.edge_context.is_empty() {
-        return (1..=args.edges).map(|n| (format!("edge-{n}"), None)).collect();
+        return (1..=args.edges)
+            .map(|n| (format!("edge-{n}"), None))
+            .collect();
     }
     // A context may be called anything, an object may not.
     let name = |context: &String| {
-        let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-        context.chars().map(plain).collect::<String>().trim_matches('-').to_owned()
+        let plain = |c: char| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        };
+        context
+            .chars()
+            .map(plain)
+            .collect::<String>()
+            .trim_matches('-')
+            .to_owned()
     };
-    args.edge_context.iter().map(|context| (name(context), Some(context.clone()))).collect()
+    args.edge_context
+        .iter()
+        .map(|context| (name(context), Some(context.clone())))
+        .collect()
 }
 
 /// Agents find the center again only where it was: the first free port is kept for later runs.
@@ -255,7 +301,10 @@ async fn workspace(client: &Client, name: &str, kind: &str) -> anyhow::Result<()
     }
     loop {
         let found = root.get(&format!("{workspaces}/{name}")).await?;
-        if found.pointer("/status/phase").is_some_and(|phase| phase == "Ready") {
+        if found
+            .pointer("/status/phase")
+            .is_some_and(|phase| phase == "Ready")
+        {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -280,7 +329,12 @@ async fn deploy(client: &Client) -> anyhow::Result<()> {
 
 /// Where an object of the examples lives; their plurals are regular.
 fn path_of(object: &Value) -> String {
-    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let text = |pointer: &str| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let (version, kind) = (text("/apiVersion"), text("/kind").to_lowercase());
     let root = if version.contains('/') { "apis" } else { "api" };
     let plural = match kind.strip_suffix('y') {
@@ -289,7 +343,10 @@ fn path_of(object: &Value) -> String {
     };
     match text("/metadata/namespace") {
         "" => format!("/{root}/{version}/{plural}/{}", text("/metadata/name")),
-        namespace => format!("/{root}/{version}/namespaces/{namespace}/{plural}/{}", text("/metadata/name")),
+        namespace => format!(
+            "/{root}/{version}/namespaces/{namespace}/{plural}/{}",
+            text("/metadata/name")
+        ),
     }
 }
 
@@ -301,11 +358,22 @@ async fn look(client: &Client) -> anyhow::Result<(Vec<EdgeRow>, Summary)> {
         .await?;
     let mut rows = Vec::new();
     for cluster in clusters["items"].as_array().into_iter().flatten() {
-        let name = cluster.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let name = cluster
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let path = format!("/apis/control.kubestellar.io/v1alpha1/namespaces/{name}/workstatuses");
         let copies = inventory.get(&path).await?;
-        rows.push(EdgeRow::new(cluster, copies["items"].as_array().map(Vec::as_slice).unwrap_or_default()));
+        rows.push(EdgeRow::new(
+            cluster,
+            copies["items"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default(),
+        ));
     }
-    let policy = at(client, PAYLOAD).get("/apis/control.kubestellar.io/v1alpha1/bindingpolicies/shop").await?;
+    let policy = at(client, PAYLOAD)
+        .get("/apis/control.kubestellar.io/v1alpha1/bindingpolicies/shop")
+        .await?;
     Ok((rows, Summary::new(&policy)))
 }
