@@ -1,6 +1,6 @@
 //! The kinds that Atoll knows without being told: Kubernetes' own, kcp's, the fleet's.
 //!
-//! They are data: facts derived from a running Kubernetes ([`facts`]), and a few files we wrote ([`written`]). Definitions
+//! They are data: facts derived from a running Kubernetes (`facts`), and a few files we wrote (`written`). Definitions
 //! hold names, columns and verbs; schemas are compiled when a kind is first used. What cannot be said as data is one of
 //! the named [`hooks`], a conversion ([`convert`]), a default that depends on its neighbours ([`defaults`]) or a table
 //! cell ([`cells`]). Which kinds a logical cluster has by birth is a [`SurfaceSet`].

@@ -1,6 +1,6 @@
 //! OpenAPI documents of an API, made on demand from a list of definitions.
 //!
-//! Both versions are rendered from one description: [`operations`] say what can be done with each kind, [`components`] what
+//! Both versions are rendered from one description: `operations` say what can be done with each kind, `components` what
 //! its objects look like. Nothing is kept here; the caller caches documents under [`hash`]. Prose is left out: field names,
 //! types and the extensions that kubectl reads are what matters.
 
