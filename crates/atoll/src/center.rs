@@ -195,7 +195,10 @@ impl Center {
         self.server.stop().await;
         self.driver.abort();
         drop(self.fleet);
-        self.store.close();
+        let store = self.store;
+        if let Err(error) = tokio::task::spawn_blocking(move || store.close()).await {
+            tracing::error!(%error, "the store was not closed; the next start replays what it left");
+        }
     }
 }
 

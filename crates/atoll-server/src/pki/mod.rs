@@ -16,6 +16,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 pub use certificates::{Authority, Serving};
+use files::Secrecy;
 pub use tokens::AdminTokens;
 
 /// What can go wrong while preparing the root directory.
@@ -219,6 +220,31 @@ fn host_port(host: &str, port: u16) -> String {
     }
 }
 
+/// The files of a root directory that outlive a start, and whether they are secret.
+const KEPT: [(&str, Secrecy); 9] = [
+    ("serving-ca.crt", Secrecy::Public),
+    ("serving-ca.key", Secrecy::Secret),
+    ("fleet-ca.crt", Secrecy::Public),
+    ("fleet-ca.key", Secrecy::Secret),
+    ("apiserver.crt", Secrecy::Public),
+    ("apiserver.key", Secrecy::Secret),
+    ("sa.key", Secrecy::Secret),
+    (".admin-token-store", Secrecy::Secret),
+    ("admin.kubeconfig", Secrecy::Secret),
+];
+
+/// Copies the certificates, keys and tokens of one root directory to another, which is made. What is not there is left out.
+pub fn copy(from: &Path, to: &Path) -> Result<(), PkiError> {
+    files::create_private_directory(to)?;
+    for (name, secrecy) in KEPT {
+        let path = from.join(name);
+        if path.exists() {
+            files::replace(&to.join(name), &files::read_bytes(&path)?, secrecy)?;
+        }
+    }
+    Ok(())
+}
+
 /// Reads a PEM file of certificates, as `--client-ca-file` names one.
 pub fn read_certificates(
     path: &Path,
@@ -289,6 +315,21 @@ mod tests {
         let second = RootDirectory::open(&moved).unwrap();
         assert_ne!(first.serving.chain_pem, second.serving.chain_pem);
         assert_eq!(first.serving.authority_pem, second.serving.authority_pem);
+    }
+
+    #[test]
+    fn a_copy_starts_as_the_original_would() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = RootDirectory::open(&options(directory.path())).unwrap();
+        let copied = directory.path().join("copy");
+        copy(&first.path, &copied).unwrap();
+        let moved = RootOptions {
+            directory: copied,
+            ..options(directory.path())
+        };
+        let second = RootDirectory::open(&moved).unwrap();
+        assert_eq!(first.serving.chain_pem, second.serving.chain_pem);
+        assert_eq!(first.tokens.shard_admin, second.tokens.shard_admin);
     }
 
     #[cfg(unix)]
