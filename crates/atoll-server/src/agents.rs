@@ -17,11 +17,14 @@ use crate::front::Peer;
 type Inner =
     BoxCloneSyncService<Request<tonic::body::Body>, Response<tonic::body::Body>, Infallible>;
 
+/// Puts a client certificate (DER) where the service looks for it.
+type Attach = Arc<dyn Fn(&mut http::Extensions, Arc<[u8]>) + Send + Sync>;
+
 /// A mounted gRPC service.
 #[derive(Clone)]
 pub struct AgentService {
     inner: Inner,
-    attach: Arc<dyn Fn(&mut http::Extensions, Arc<[u8]>) + Send + Sync>,
+    attach: Attach,
 }
 
 impl AgentService {

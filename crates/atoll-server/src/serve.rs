@@ -3,6 +3,7 @@
 //! HTTP/2 is set up for very many open watches on few connections: many streams, small send buffers, pings that find
 //! dead peers. A connection that does not finish its handshake, or sends no request, does not stay.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,7 +90,8 @@ async fn connection(stream: TcpStream, serving: Arc<Serving>, draining: Cancella
     let front = serving.front.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
         let (front, peer) = (front.clone(), peer.clone());
-        async move { Ok::<_, std::convert::Infallible>(front.handle(request, &peer).await) }
+        // Boxed: a stream's task keeps the room of what it was made with, and a watch lasts long after its answer began.
+        Box::pin(async move { Ok::<_, Infallible>(front.handle(request, &peer).await) })
     });
     let builder = builder();
     let mut connection =

@@ -160,3 +160,50 @@ async fn an_event_reaches_its_watcher_among_a_thousand() {
     create(&ann, "c7", json!({})).await;
     told_is(watches[7].next().await, "ADDED", "c7");
 }
+
+/// Resident memory of this process, in bytes.
+#[cfg(target_os = "linux")]
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    line.split_whitespace()
+        .next()
+        .unwrap()
+        .parse::<usize>()
+        .unwrap()
+        * 1024
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_watches_are_small() {
+    const CONNECTIONS: usize = 5;
+    const EACH: usize = 1000;
+    let (center, ann) = shop().await;
+    let mut watches = Vec::new();
+    let open = |client: Client, n: usize| async move {
+        let path =
+            format!("{CONFIG_MAPS}?watch=1&resourceVersion=1&fieldSelector=metadata.name%3Dd{n}");
+        client.open(Method::GET, &path, &[], "").await
+    };
+    for n in 0..500 {
+        watches.push(open(ann.clone(), n).await);
+    }
+    let before = resident();
+    for _ in 0..CONNECTIONS {
+        let client = center.client(ANN).await;
+        for n in 0..EACH {
+            watches.push(open(client.clone(), n).await);
+        }
+    }
+    let each = resident().saturating_sub(before) / (CONNECTIONS * EACH);
+    // Both ends of each watch are in this process: the server's half has to be well below 8 KiB.
+    assert!(
+        each < 6 * 1024,
+        "{each} bytes for each watch, client and server together"
+    );
+    println!("{each} bytes for each watch, client and server together");
+}

@@ -155,7 +155,7 @@ impl Query {
             ),
             (Some(_), Some(VersionMatch::Exact)) => {
                 let wrong =
-                    FieldError::not_supported("resourceVersionMatch", "Exact", &["NotOlderThan"]);
+                    FieldError::not_supported("resourceVersionMatch", "Exact", ["NotOlderThan"]);
                 Err(invalid("ListOptions", wrong))
             }
             (Some(true), _) if !options.bookmarks => forbid(
@@ -197,7 +197,7 @@ impl Query {
                 let known = ["Exact", "NotOlderThan"];
                 Err(invalid(
                     "ListOptions",
-                    FieldError::not_supported("resourceVersionMatch", other, &known),
+                    FieldError::not_supported("resourceVersionMatch", other, known),
                 ))
             }
         }
@@ -213,7 +213,7 @@ impl Query {
                 let known = ["Ignore", "Strict", "Warn"];
                 return Err(invalid(
                     kind,
-                    FieldError::not_supported("fieldValidation", other, &known),
+                    FieldError::not_supported("fieldValidation", other, known),
                 ));
             }
         };
@@ -330,14 +330,14 @@ fn propagation(policy: &str) -> Result<Option<Propagation>, Status> {
             let known = ["Foreground", "Background", "Orphan"];
             return Err(invalid(
                 "DeleteOptions",
-                FieldError::not_supported("propagationPolicy", other, &known),
+                FieldError::not_supported("propagationPolicy", other, known),
             ));
         }
     }))
 }
 
 fn dry_run_unknown(kind: &str, value: &str) -> Status {
-    invalid(kind, FieldError::not_supported("dryRun", value, &["All"]))
+    invalid(kind, FieldError::not_supported("dryRun", value, ["All"]))
 }
 
 /// 422 about options of this kind.

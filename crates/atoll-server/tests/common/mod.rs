@@ -1,5 +1,5 @@
 //! A server over a store in a temporary directory, and a client of its HTTPS port.
-#![allow(missing_docs, unreachable_pub)] // test support
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)] // test support
 #![allow(dead_code)] // each test file uses its own part
 
 use std::net::SocketAddr;
