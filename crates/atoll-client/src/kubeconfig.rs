@@ -296,11 +296,14 @@ users:
         std::fs::write(&path, TEXT).unwrap();
         let mut config = Kubeconfig::load(&[&path]).unwrap();
         config.set_context("next", json!({"cluster": "root", "user": "admin"}));
+        let odd = json!({"token": "n", "a": "1e3", "b": "yes", "c": "null", "d": "0x1f", "e": "~", "f": "a: b #c", "g": "", "h": "12:30"});
+        config.set_user("odd", odd.clone());
         config.set_current_context("next");
         config.save().unwrap();
         let again = Kubeconfig::load(&[&path]).unwrap();
         assert_eq!(again.current_context().as_deref(), Some("next"));
         assert_eq!(again.user("admin").unwrap(), json!({"token": "0123"}));
+        assert_eq!(again.user("odd").unwrap(), odd);
         assert_eq!(again.cluster("root").unwrap()["odd-field"], json!(1));
         assert_eq!(
             again.files[0].value["extensions"][0]["extension"]["kept"],

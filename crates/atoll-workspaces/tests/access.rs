@@ -1,5 +1,7 @@
 //! Who may do what, over a real registry and store.
 
+#![allow(clippy::unwrap_used)] // a test that cannot set itself up should end
+
 mod common;
 
 use std::sync::Arc;

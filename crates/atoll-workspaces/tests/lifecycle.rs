@@ -1,5 +1,7 @@
 //! Workspaces over a real registry and store: born in one append, gone when empty, also after a restart.
 
+#![allow(clippy::unwrap_used)] // a test that cannot set itself up should end
+
 mod common;
 
 use atoll_kube::{Status, meta};

@@ -14,6 +14,7 @@ mod subject;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use atoll_kube::{Status, UserInfo};
 use atoll_registry::{Attributes, Authorizer, ClusterKind, ClusterName, Clusters, Decision};
@@ -33,6 +34,9 @@ use subject::effective;
 
 /// What compiled RBAC may take of the memory.
 const CACHE_BYTES: u64 = 64 << 20;
+
+/// Compiling that takes less than this is done for every refusal that could be out of date.
+const CHEAP: Duration = Duration::from_millis(2);
 
 /// Paths that everybody may get, named or not.
 const OPEN_PATHS: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
@@ -67,6 +71,17 @@ impl Verdict {
 struct Compiled {
     grants: Grants,
     revision: Revision,
+    /// When it was compiled, and how long that took.
+    at: Instant,
+    took: Duration,
+}
+
+impl Compiled {
+    /// Whether a refusal is worth compiling again. Where that is dear, it is not done more than a tenth of the time, so
+    /// that refused requests cannot keep the center busy; the event of a grant is then what makes it count.
+    fn may_be_renewed(&self, head: Revision) -> bool {
+        self.revision < head && (self.took < CHEAP || self.at.elapsed() > self.took * 10)
+    }
 }
 
 impl Weigh for Arc<Compiled> {
@@ -291,7 +306,7 @@ impl Access {
             return Ok(Verdict::no());
         };
         let verdict = judge(&compiled.grants);
-        if verdict.is_allowed() || compiled.revision >= self.tree.store().head() {
+        if verdict.is_allowed() || !compiled.may_be_renewed(self.tree.store().head()) {
             return Ok(verdict);
         }
         match self.compiled.load(cluster, || self.compile(cluster))? {
@@ -301,6 +316,7 @@ impl Access {
     }
 
     fn compile(&self, cluster: &str) -> Result<Option<Arc<Compiled>>, Status> {
+        let at = Instant::now();
         let snapshot = self.tree.snapshot()?;
         let read = |resource: &str| rows::all(&*snapshot, &kinds::rbac(resource), cluster);
         let local = read("clusterroles")?;
@@ -314,6 +330,8 @@ impl Access {
         Ok(Some(Arc::new(Compiled {
             grants,
             revision: snapshot.revision(),
+            at,
+            took: at.elapsed(),
         })))
     }
 }

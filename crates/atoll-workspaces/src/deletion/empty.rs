@@ -85,10 +85,11 @@ pub(super) async fn pass(
 ) -> Result<Outcome, Status> {
     let content = content(&**snapshot, cluster)?;
     let simple = |(id, count): &(ResourceId, u64)| *count == 1 && stage(id) >= Stage::Content;
-    if content.len() <= ROOM && content.iter().all(simple) {
-        if let Some(sweep) = last(&**snapshot, cluster, &content)? {
-            return Ok(Outcome::Last(sweep));
-        }
+    if content.len() <= ROOM
+        && content.iter().all(simple)
+        && let Some(sweep) = last(&**snapshot, cluster, &content)?
+    {
+        return Ok(Outcome::Last(sweep));
     }
     let Some(now) = content.iter().map(|(id, _)| stage(id)).min() else {
         return Ok(Outcome::Last(Sweep::default()));

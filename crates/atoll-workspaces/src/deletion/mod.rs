@@ -176,17 +176,20 @@ impl Controller for Deletion {
     }
 
     fn wake(&self, event: &Event, key: &ObjectKey<'_>, enqueue: &mut dyn FnMut(String)) {
-        let row = event
-            .current
-            .as_deref()
-            .and_then(|row| RowRef::parse(row).ok());
+        // Hot path: called for every event of the store.
+        let row = || {
+            event
+                .current
+                .as_deref()
+                .and_then(|row| RowRef::parse(row).ok())
+        };
         if key.group == CORE && key.resource == "logicalclusters" {
-            if row.is_some_and(|row| row.is_deleting()) {
+            if row().is_some_and(|row| row.is_deleting()) {
                 enqueue(key.cluster.to_owned());
             }
             return;
         }
-        if !self.is_waiting(key.cluster) || row.is_some_and(|row| row.has_finalizers()) {
+        if !self.is_waiting(key.cluster) || row().is_some_and(|row| row.has_finalizers()) {
             return;
         }
         if key.group == TENANCY && key.resource == "workspaces" {

@@ -1,6 +1,7 @@
 //! A center without the front: store, registry, workspaces and controllers in a temporary directory.
 
-#![allow(dead_code)] // each test file uses its part
+#![allow(dead_code, unreachable_pub)] // each test file uses its part
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot set itself up should end
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
