@@ -192,7 +192,9 @@ async fn a_namespace_keeps_its_finalizer_whatever_is_written() {
     at.create(json!({"metadata": {"name": "n", "labels": {"a": "b"}}}))
         .await
         .unwrap();
-    at.update(json!({"metadata": {"name": "n", "labels": {"a": "b"}}})).await.unwrap();
+    at.update(json!({"metadata": {"name": "n", "labels": {"a": "b"}}}))
+        .await
+        .unwrap();
     at.patch("n", PatchType::Merge, json!({"spec": null}))
         .await
         .unwrap();

@@ -152,16 +152,23 @@ impl World {
     }
 }
 
-/// Runs the controllers until `done`, then until nothing of theirs is left.
+/// Runs the controllers until `done`.
 pub async fn settle(w: &World, mut done: impl AsyncFnMut() -> bool) {
-    let holders = Arc::strong_count(&w.store);
     let running = tokio::spawn(controllers::all(Driver::new(w.registry.clone())).run());
     while !done().await {
         tokio::task::yield_now().await;
     }
+    stop(running).await;
+}
+
+/// Ends a task and those it started: a store outliving its directory would rightly end the process.
+pub async fn stop(running: tokio::task::JoinHandle<()>) {
     running.abort();
-    // A store outliving its directory would rightly end the process.
-    while Arc::strong_count(&w.store) > holders || !running.is_finished() {
+    while tokio::runtime::Handle::current()
+        .metrics()
+        .num_alive_tasks()
+        > 0
+    {
         tokio::task::yield_now().await;
     }
 }
