@@ -177,16 +177,12 @@ impl Clock {
         if due {
             self.samples.push_back((now, user_head));
         }
-        if let Some(floor) = self
-            .floor(shared, now)
-            .filter(|floor| *floor > shared.replica.history().floor())
-        {
-            // When the queue is full the next tick tries again.
-            if commands
-                .try_send(Command::Floor(floor.min(user_head), None))
-                .is_ok()
-            {
-                self.last_floor = now;
+        let floor = self.floor(shared, now).map(|floor| floor.min(user_head));
+        if let Some(floor) = floor.filter(|floor| *floor > shared.replica.history().floor()) {
+            match commands.try_send(Command::Floor(floor, None)) {
+                Ok(()) => self.last_floor = now,
+                // The queue is full: the next tick tries again.
+                Err(_) => self.samples.push_front((0, floor)),
             }
         }
         let head = shared.head();

@@ -259,8 +259,12 @@ impl Replica {
     /// Begins a checkpoint at `head`, which must be the end of a batch and everything applied.
     pub(crate) fn rotate(&self, head: Revision) {
         if self.rotated.load(Ordering::Acquire) < head.0 {
-            self.tree
-                .put(rows::meta_key(CHECKPOINT), rows::live(head, b""), head);
+            let user_head = self.user_head().0.to_be_bytes();
+            self.tree.put(
+                rows::meta_key(CHECKPOINT),
+                rows::live(head, &user_head),
+                head,
+            );
             self.tree.rotate();
             self.rotated.store(head.0, Ordering::Release);
         } else {
