@@ -16,6 +16,21 @@ fn message(result: Result<Value, Status>) -> (u16, String) {
     }
 }
 
+/// What the store still holds of a logical cluster, family by family.
+fn left_behind(center: &Center, cluster: &str) -> Vec<(Vec<u8>, u64)> {
+    let snapshot = center
+        .registry
+        .store()
+        .snapshot(atoll_store::At::Latest)
+        .unwrap();
+    let from = atoll_store::families_of(cluster.as_bytes());
+    let all = snapshot
+        .index_values(atoll_store::FAMILIES, &from)
+        .map(Result::unwrap);
+    all.take_while(|(value, _)| value.starts_with(&from))
+        .collect()
+}
+
 #[test]
 fn a_workspace_is_ready_in_the_answer_and_the_next_request_works() {
     run(|directory| async move {
@@ -309,18 +324,7 @@ fn deletion_empties_children_first_and_frees_the_name() {
         let gone = |path: &str| center.workspaces.tree.resolve(path).is_err();
         center.until("root:a is gone", || gone("root:a")).await;
         for cluster in [outer, inner] {
-            let snapshot = center
-                .registry
-                .store()
-                .snapshot(atoll_store::At::Latest)
-                .unwrap();
-            let from = atoll_store::families_of(cluster.as_str().as_bytes());
-            let left: Vec<_> = snapshot
-                .index_values(atoll_store::FAMILIES, &from)
-                .map(Result::unwrap)
-                .take_while(|(value, _)| value.starts_with(&from))
-                .collect();
-            assert_eq!(left, [], "{cluster} leaves nothing behind");
+            assert_eq!(left_behind(&center, cluster.as_str()), [], "{cluster}");
         }
         let again = center
             .workspace(&admin(), "root", "a", "universal")
@@ -331,6 +335,50 @@ fn deletion_empties_children_first_and_frees_the_name() {
             .create(&admin(), "root:a", "configmaps", config_map("c", "default"))
             .await
             .unwrap();
+    });
+}
+
+#[test]
+fn definitions_their_objects_and_namespaces_go_too() {
+    run(|directory| async move {
+        let center = Center::start(&directory).await;
+        center
+            .workspace(&admin(), "root", "a", "universal")
+            .await
+            .unwrap();
+        let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "widgets.example.com"},
+            "spec": {"group": "example.com", "scope": "Namespaced",
+                "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"},
+                "versions": [{"name": "v1", "served": true, "storage": true,
+                    "schema": {"openAPIV3Schema": {"type": "object"}}}]}});
+        center
+            .create(&admin(), "root:a", "customresourcedefinitions", crd)
+            .await
+            .unwrap();
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}});
+        center
+            .create(&admin(), "root:a", "namespaces", namespace)
+            .await
+            .unwrap();
+        for n in 0..3 {
+            let widget = json!({"apiVersion": "example.com/v1", "kind": "Widget",
+                "metadata": {"name": format!("w{n}"), "namespace": "x"}});
+            center
+                .create(&admin(), "root:a", "widgets", widget)
+                .await
+                .unwrap();
+        }
+        let cluster = center.cluster("root:a");
+        center
+            .delete(&admin(), "root", "workspaces", "", "a")
+            .await
+            .unwrap();
+        let tree = center.workspaces.tree.clone();
+        center
+            .until("root:a is gone", || tree.resolve("root:a").is_err())
+            .await;
+        assert_eq!(left_behind(&center, cluster.as_str()), []);
     });
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use atoll_kube::{Status, UserInfo, meta};
 use atoll_registry::controller::Driver;
+use atoll_registry::controllers;
 use atoll_registry::{
     Attributes, Authorizer as _, Body, Call, ClusterName, ClusterResolver as _, Clusters, Decision,
     DeleteOptions, GetOptions, Registry, ResourceRef, WriteOptions, indexes,
@@ -63,7 +64,7 @@ impl Center {
         workspaces.bootstrap(&registry).await.expect("bootstrap");
         let driver = Driver::new(registry.clone());
         let driver = if controllers {
-            workspaces.controllers(driver)
+            controllers::all(workspaces.controllers(driver))
         } else {
             driver
         };
@@ -296,6 +297,7 @@ pub fn resource(kind: &str) -> ResourceRef {
         "deployments" => ("apps", "v1"),
         "selfsubjectreviews" => ("authentication.k8s.io", "v1"),
         reviews if reviews.ends_with("reviews") => ("authorization.k8s.io", "v1"),
+        "widgets" => ("example.com", "v1"),
         "customresourcedefinitions" => ("apiextensions.k8s.io", "v1"),
         _ => ("", "v1"),
     };
