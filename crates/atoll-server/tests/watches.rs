@@ -1,5 +1,7 @@
 //! Watches over HTTP: frames, forms, many at once, and how they end.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
+
 mod common;
 
 use std::time::Duration;
