@@ -2,9 +2,10 @@
 //!
 //! The documents themselves are made by `atoll-kube`; here they are cached, tagged and put into the form asked for.
 
+use std::sync::Arc;
+
 use atoll_kube::status::Status;
-use atoll_kube::{discovery, openapi};
-use atoll_registry::surface::Surface;
+use atoll_kube::{Definition, discovery, openapi};
 use bytes::Bytes;
 use http::header::{HeaderValue, LOCATION};
 use http::{HeaderMap, StatusCode};
@@ -17,7 +18,9 @@ const JSON: &str = "application/json";
 
 /// One request for a document.
 pub(crate) struct Ask<'a> {
-    pub(crate) surface: &'a Surface,
+    /// Names what is served: equal ids, equal documents.
+    pub(crate) id: &'a str,
+    pub(crate) definitions: &'a [Arc<Definition>],
     pub(crate) accept: &'a Accept,
     pub(crate) query: &'a Query,
     pub(crate) headers: &'a HeaderMap,
@@ -37,17 +40,17 @@ pub(crate) fn answer(
         NonResource::CoreVersions => root(documents, ask, discovery::Root::Api),
         NonResource::Groups => root(documents, ask, discovery::Root::Apis),
         NonResource::Group(group) => plain(documents, ask, &format!("group {group}"), || {
-            discovery::api_group(group, ask.surface.definitions())
+            discovery::api_group(group, ask.definitions)
         }),
         NonResource::GroupVersion(group, version) => plain(
             documents,
             ask,
             &format!("resources {group}/{version}"),
-            || discovery::api_resource_list(group, version, ask.surface.definitions()),
+            || discovery::api_resource_list(group, version, ask.definitions),
         ),
-        NonResource::OpenApiIndex => {
-            plain(documents, ask, "openapi/v3", || Some(index(ask.surface)))
-        }
+        NonResource::OpenApiIndex => plain(documents, ask, "openapi/v3", || {
+            Some(index(ask.definitions))
+        }),
         NonResource::OpenApi(group, version) => openapi_v3(documents, ask, group, version),
         NonResource::OpenApiV2 => openapi_v2(documents, ask),
         _ => return None,
@@ -55,7 +58,7 @@ pub(crate) fn answer(
 }
 
 fn root(documents: &Documents, ask: &Ask<'_>, root: discovery::Root) -> Result<Reply, Status> {
-    let definitions = ask.surface.definitions();
+    let definitions = ask.definitions;
     match ask.accept.aggregated_discovery() {
         Some(version @ "v2") => aggregated(documents, ask, root, version, || {
             discovery::aggregated_v2(root, definitions)
@@ -84,7 +87,7 @@ fn aggregated(
         _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
     };
     let form = format!("aggregated {root:?} {version}");
-    let made = documents.get(ask.surface.id(), &form, || Ok(make().to_string().into()))?;
+    let made = documents.get(ask.id, &form, || Ok(make().to_string().into()))?;
     Ok(answer::document(
         &made,
         content_type,
@@ -101,7 +104,7 @@ fn plain(
     make: impl FnOnce() -> Option<Value>,
 ) -> Result<Reply, Status> {
     let encoding = ask.accept.plain()?;
-    let made = documents.get(ask.surface.id(), form, || {
+    let made = documents.get(ask.id, form, || {
         make()
             .map(|value| Bytes::from(value.to_string()))
             .ok_or_else(Status::no_such_path)
@@ -112,8 +115,8 @@ fn plain(
     })
 }
 
-fn index(surface: &Surface) -> Value {
-    openapi::v3_index(surface.definitions())
+fn index(definitions: &[Arc<Definition>]) -> Value {
+    openapi::v3_index(definitions)
 }
 
 /// A group version's document. A URL that names the hash of its content may be kept for ever; one that names another
@@ -126,8 +129,8 @@ fn openapi_v3(
 ) -> Result<Reply, Status> {
     let mut fresh = Fresh::AskAgain;
     if let Some(asked) = ask.query.get("hash") {
-        let index = documents.get(ask.surface.id(), "openapi/v3", || {
-            Ok(index(ask.surface).to_string().into())
+        let index = documents.get(ask.id, "openapi/v3", || {
+            Ok(index(ask.definitions).to_string().into())
         })?;
         match current_hash(&index.bytes, group, version) {
             Some(current) if current == asked => fresh = Fresh::Forever,
@@ -136,8 +139,8 @@ fn openapi_v3(
         }
     }
     let form = format!("openapi/v3 {group}/{version}");
-    let made = documents.get(ask.surface.id(), &form, || {
-        let document = openapi::v3_document(group, version, ask.surface.definitions());
+    let made = documents.get(ask.id, &form, || {
+        let document = openapi::v3_document(group, version, ask.definitions);
         document
             .map(|value| Bytes::from(value.to_string()))
             .ok_or_else(Status::no_such_path)
@@ -170,10 +173,8 @@ fn moved(location: &str) -> Reply {
 
 fn openapi_v2(documents: &Documents, ask: &Ask<'_>) -> Result<Reply, Status> {
     let json = || {
-        documents.get(ask.surface.id(), "openapi/v2", || {
-            Ok(openapi::v2_document(ask.surface.definitions())
-                .to_string()
-                .into())
+        documents.get(ask.id, "openapi/v2", || {
+            Ok(openapi::v2_document(ask.definitions).to_string().into())
         })
     };
     let Some(content_type) = openapi_v2_form(ask.accept) else {
@@ -184,7 +185,7 @@ fn openapi_v2(documents: &Documents, ask: &Ask<'_>) -> Result<Reply, Status> {
             ask.headers,
         ));
     };
-    let made = documents.get(ask.surface.id(), "openapi/v2 protobuf", || {
+    let made = documents.get(ask.id, "openapi/v2 protobuf", || {
         let document: Value = serde_json::from_slice(&json()?.bytes)
             .map_err(|error| Status::internal(error.to_string()))?;
         Ok(openapi::v2_protobuf(&document).into())

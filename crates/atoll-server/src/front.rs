@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::refusal::refusal;
+use atoll_kube::builtin;
 use atoll_kube::ids::{GroupResource, UserInfo};
 use atoll_kube::status::Status;
-use atoll_registry::surface::Surface;
 use atoll_registry::{Attributes, Authorizer, ClusterName, Clusters, Decision, Registry};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -221,9 +221,12 @@ impl Front {
             return Ok(None);
         };
         if matches!(location.place, Place::Service(_))
-            || !matches!(*method, Method::GET | Method::HEAD)
+            || !matches!(what, NonResource::Health(..) | NonResource::Version)
         {
             return Ok(None);
+        }
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Err(Status::method_not_allowed());
         }
         Ok(match what {
             NonResource::Health(endpoint, only) => {
@@ -344,9 +347,6 @@ impl Front {
                 _ => Err(not_per_cluster()),
             };
         }
-        let Some(cluster) = context.clusters.one() else {
-            return Err(Status::no_such_path());
-        };
         if *what == NonResource::Index {
             let paths = [
                 "/api",
@@ -364,21 +364,19 @@ impl Front {
                 &serde_json::json!({ "paths": paths }),
             );
         }
-        let surface = self.registry.surface(cluster)?;
-        self.document(context, &surface, what, path)
-            .unwrap_or_else(|| Err(Status::no_such_path()))
-    }
-
-    /// Discovery or OpenAPI of a surface.
-    pub(crate) fn document(
-        &self,
-        context: &Context<'_>,
-        surface: &Surface,
-        what: &NonResource,
-        path: &str,
-    ) -> Option<Result<Reply, Status>> {
+        let surface = context
+            .clusters
+            .one()
+            .map(|cluster| self.registry.surface(cluster))
+            .transpose()?;
+        let (id, definitions) = match &surface {
+            Some(surface) => (surface.id(), surface.definitions()),
+            // Across all logical clusters: what is built in anywhere.
+            None => ("everywhere", builtin::definitions()),
+        };
         let ask = discovery::Ask {
-            surface,
+            id,
+            definitions,
             accept: context.accept,
             query: context.query,
             headers: context.headers,
@@ -386,6 +384,7 @@ impl Front {
             address: &self.address,
         };
         discovery::answer(&self.documents, &ask, what)
+            .unwrap_or_else(|| Err(Status::no_such_path()))
     }
 }
 
