@@ -112,3 +112,59 @@ async fn next_may_be_dropped_at_any_time() {
     store.close();
     assert!(matches!(watch.next().await, WatchItem::Lost(_)));
 }
+
+#[tokio::test]
+async fn a_watch_of_what_did_not_change_resumes_without_reading_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = embedded::open(Options::new(directory.path())).unwrap();
+    let a = store
+        .append(put(&key("things", "quiet", "a"), "row"))
+        .await
+        .unwrap();
+    let b = store
+        .append(put(&key("things", "quiet", "a"), "row again"))
+        .await
+        .unwrap();
+    for n in 0..100 {
+        store
+            .append(put(&key("others", "busy", &format!("{n}")), "row"))
+            .await
+            .unwrap();
+    }
+    drop(store);
+    let store = embedded::open(Options::new(directory.path())).unwrap();
+    // Whoever reads the log now fails.
+    for segment in std::fs::read_dir(directory.path().join("log")).unwrap() {
+        std::fs::write(segment.unwrap().path(), b"").unwrap();
+    }
+    let first = |prefix: Prefix, after| {
+        let mut watch = store.watch(prefix, after).unwrap();
+        watch.request_progress();
+        async move { watch.next().await }
+    };
+    let (quiet, things) = (
+        Prefix::new(["group", "things", "", "quiet"]),
+        Prefix::new(["group", "things", ""]),
+    );
+    for prefix in [
+        quiet.clone(),
+        things.clone(),
+        Prefix::from(&key("things", "quiet", "a")),
+        Prefix::new(["group", "none", ""]),
+    ] {
+        let item = first(prefix.clone(), b).await;
+        assert!(
+            matches!(item, WatchItem::Progress(up_to) if up_to >= store.head()),
+            "{prefix}: {item:?}"
+        );
+    }
+    for (prefix, after) in [
+        (quiet, a),
+        (things, a),
+        (Prefix::new(["group", "others", ""]), b),
+        (Prefix::all(), b),
+    ] {
+        let item = first(prefix.clone(), after).await;
+        assert!(matches!(item, WatchItem::Lost(_)), "{prefix}: {item:?}");
+    }
+}

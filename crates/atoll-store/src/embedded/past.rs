@@ -47,6 +47,17 @@ impl Past for LogPast {
             .history()
             .pin(after)
             .map_err(|oldest| ReadError::Compacted { oldest })?;
+        // The usual case after a restart: the watcher is behind, but nothing of its own has happened.
+        if self
+            .replica
+            .last_change(prefix)?
+            .is_some_and(|changed| changed <= after)
+        {
+            return Ok(Chunk {
+                events: Vec::new(),
+                up_to: to,
+            });
+        }
         let mut chunk = Chunk {
             events: Vec::new(),
             up_to: after,

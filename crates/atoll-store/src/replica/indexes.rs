@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::rows::IndexId;
 use crate::index::family_value;
-use crate::{FAMILIES, IndexSpec, Keep, Key, Revision};
+use crate::{FAMILIES, IndexSpec, Keep, Key, Prefix, Revision};
 
 /// Counts keys by family, so that counting all of a resource is one lookup.
 pub(super) const KINDS: &str = "kinds";
@@ -25,13 +25,13 @@ pub(super) fn built_in() -> [IndexSpec; 2] {
     [
         IndexSpec {
             name: FAMILIES,
-            version: 1,
+            version: 2,
             keep: Keep::Counts,
             extract: extract_family,
         },
         IndexSpec {
             name: KINDS,
-            version: 1,
+            version: 2,
             keep: Keep::Counts,
             extract: extract_kind,
         },
@@ -52,9 +52,26 @@ pub(crate) struct Index {
 pub(crate) enum Turn {
     Added,
     Removed,
+    /// The row changed and the value did not; only the counters of families and kinds take note.
+    Kept,
+}
+
+/// The value under which all keys of a prefix of at least three components are counted.
+pub(super) fn counted_as(prefix: &Prefix) -> Option<Vec<u8>> {
+    let key = Key::from_bytes(prefix.bytes().clone()).ok()?;
+    let mut value = key.family().as_bytes().to_vec();
+    if prefix.depth() > 3 {
+        family_value(&key, &mut value);
+    }
+    Some(value)
 }
 
 impl Index {
+    /// Whether its values depend on the key alone.
+    fn is_built_in(&self) -> bool {
+        self.spec.name == FAMILIES || self.spec.name == KINDS
+    }
+
     fn values(&self, key: &Key, row: Option<&[u8]>) -> Vec<Vec<u8>> {
         let mut values = Vec::new();
         if let Some(row) = row {
@@ -72,6 +89,10 @@ impl Index {
         old: Option<&[u8]>,
         new: Option<&[u8]>,
     ) -> Vec<(Vec<u8>, Turn)> {
+        if old.is_some() && new.is_some() && self.is_built_in() {
+            let kept = self.values(key, new).into_iter();
+            return kept.map(|value| (value, Turn::Kept)).collect();
+        }
         let (old, new) = (self.values(key, old), self.values(key, new));
         let lost = old
             .iter()

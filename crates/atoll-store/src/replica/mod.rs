@@ -5,6 +5,7 @@
 //! of all batches up to one revision. After any crash the replica is at its last checkpoint and the log's tail is applied
 //! again; applying a batch twice changes nothing.
 
+mod counters;
 pub(crate) mod gc;
 mod history;
 mod indexes;
@@ -14,7 +15,6 @@ mod snapshot;
 mod tree;
 mod view;
 
-use std::collections::HashMap;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,15 +22,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use counters::Counters;
 pub(crate) use history::{History, Pin};
 use indexes::{Index, Turn};
-use rows::IndexId;
 pub(crate) use snapshot::EmbeddedSnapshot;
 use tree::{Row, Tree};
 pub(crate) use view::{Prepared, View};
 
 use crate::log::record::{Change, Record};
-use crate::{Incarnation, IncarnationSpan, IndexSpec, Keep, Key, ReadError, Revision, Version};
+use crate::{
+    FAMILIES, Incarnation, IncarnationSpan, IndexSpec, Keep, Key, Prefix, ReadError, Revision,
+    Version,
+};
 
 const CHECKPOINT: &str = "checkpoint";
 const FLOOR: &str = "floor";
@@ -148,11 +151,7 @@ impl Replica {
     /// Applies a batch. Nothing of it shows to readers until they read at its revisions.
     pub(crate) fn apply(&self, prepared: &Prepared) -> Result<(), ReadError> {
         let indexes = self.indexes.read().clone();
-        let mut counters = Counters {
-            tree: &self.tree,
-            before: prepared.batch.first.previous(),
-            known: HashMap::new(),
-        };
+        let mut counters = Counters::new(&self.tree, prepared.batch.first.previous());
         for ((revision, record), previous) in prepared.batch.numbered().zip(&prepared.previous) {
             match record {
                 Record::Append(writes) => {
@@ -215,6 +214,7 @@ impl Replica {
                     let entry = match turn {
                         Turn::Added => rows::live(revision, b""),
                         Turn::Removed => rows::gone(revision),
+                        Turn::Kept => continue,
                     };
                     self.tree
                         .put(rows::index_key(index.id, &value, key), entry, revision);
@@ -222,6 +222,32 @@ impl Replica {
             }
         }
         Ok(())
+    }
+
+    /// A revision behind which nothing under the prefix has changed; `None` when that is not known.
+    ///
+    /// The counters of families and kinds are written by every change of a key that they count.
+    pub(crate) fn last_change(&self, prefix: &Prefix) -> Result<Option<Revision>, ReadError> {
+        let name = match prefix.depth() {
+            0..=2 => return Ok(None),
+            3 => indexes::KINDS,
+            _ => FAMILIES,
+        };
+        let indexes = self.indexes.read().clone();
+        let Some(index) = indexes.iter().find(|index| index.spec.name == name) else {
+            return Ok(None);
+        };
+        let Some(value) = indexes::counted_as(prefix) else {
+            return Ok(None);
+        };
+        let counter = self
+            .tree
+            .get(&rows::counter_key(index.id, &value), NEWEST)?;
+        let changed = counter
+            .and_then(|counter| rows::stamp(&counter))
+            .map(|(_, revision)| revision);
+        // No counter: nothing was ever there, or it was gone before the floor.
+        Ok(Some(changed.unwrap_or(index.built)))
     }
 
     // Incarnations.
@@ -334,50 +360,9 @@ fn decode_revision(bytes: &[u8]) -> Revision {
         .map_or(Revision::ZERO, Revision)
 }
 
+/// The count that a counter's value holds.
 fn decode_count(value: &[u8]) -> u64 {
     rows::content(value).map_or(0, |content| decode_revision(content).0)
-}
-
-/// The counters that a batch touches: read once as of before the batch, written at every revision that changes them.
-struct Counters<'a> {
-    tree: &'a Tree,
-    before: Revision,
-    /// The count, and whether the present revision changed it.
-    known: HashMap<Vec<u8>, (u64, bool)>,
-}
-
-impl Counters<'_> {
-    fn turn(&mut self, id: IndexId, value: &[u8], turn: Turn) -> Result<(), ReadError> {
-        let key = rows::counter_key(id, value);
-        let (count, changed) = match self.known.get_mut(&key) {
-            Some(known) => known,
-            None => {
-                let count = self
-                    .tree
-                    .get(&key, self.before)?
-                    .map_or(0, |value| decode_count(&value));
-                self.known.entry(key).or_insert((count, false))
-            }
-        };
-        *changed = true;
-        *count = match turn {
-            Turn::Added => *count + 1,
-            Turn::Removed => count.saturating_sub(1),
-        };
-        Ok(())
-    }
-
-    fn write(&mut self, revision: Revision) {
-        for (key, (count, changed)) in self.known.iter_mut().filter(|(_, (_, changed))| *changed) {
-            let value = if *count == 0 {
-                rows::gone(revision)
-            } else {
-                rows::live(revision, &count.to_be_bytes())
-            };
-            self.tree.put(key.clone(), value, revision);
-            *changed = false;
-        }
-    }
 }
 
 #[cfg(test)]

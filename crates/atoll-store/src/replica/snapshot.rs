@@ -4,7 +4,7 @@ use std::iter;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::indexes::{Index, KINDS};
+use super::indexes::{Index, KINDS, counted_as};
 use super::{Pin, Replica, decode_count, rows};
 use crate::{FAMILIES, Keep, Key, Prefix, ReadError, Revision, Snapshot, ValueCounts, Version};
 
@@ -133,12 +133,7 @@ impl Snapshot for EmbeddedSnapshot {
             let mut counters = self.counters(&index, prefix.as_bytes(), prefix.as_bytes());
             return counters.try_fold(0, |sum, counter| counter.map(|(_, count)| sum + count));
         }
-        let mut value = prefix.as_bytes().to_vec();
-        if depth == 4 {
-            let key = Key::from_bytes(prefix.bytes().clone())
-                .map_err(|e| ReadError::Storage(e.to_string()))?;
-            crate::index::family_value(&key, &mut value);
-        }
+        let value = counted_as(prefix).unwrap_or_default();
         let counter = self
             .replica
             .tree
