@@ -33,16 +33,25 @@ pub fn scratch() -> tempfile::TempDir {
 
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|l| l.local_addr())
+        .expect("a free port")
+        .port()
 }
 
 /// Asks again and again until `look` answers `Ok`, and returns what it answered; panics with the last `Err` after `patience`.
-pub fn eventually_within<T, E: Debug>(patience: Duration, what: &str, mut look: impl FnMut() -> Result<T, E>) -> T {
+pub fn eventually_within<T, E: Debug>(
+    patience: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Result<T, E>,
+) -> T {
     let start = Instant::now();
     loop {
         match look() {
             Ok(found) => return found,
-            Err(last) if start.elapsed() > patience => panic!("{what}: not so after {patience:?}: {last:?}"),
+            Err(last) if start.elapsed() > patience => {
+                panic!("{what}: not so after {patience:?}: {last:?}")
+            }
             Err(_) => thread::sleep(Duration::from_millis(50)),
         }
     }
@@ -62,14 +71,21 @@ pub struct Process {
 impl Process {
     /// Starts `command` with both outputs appended to `log`.
     pub fn start(command: &mut Command, log: &Path) -> Self {
-        let file = fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file");
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .expect("a log file");
         let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a file handle"))
             .stderr(file)
             .spawn()
             .unwrap_or_else(|e| panic!("{command:?}: {e}"));
-        Process { child, log: log.to_owned() }
+        Process {
+            child,
+            log: log.to_owned(),
+        }
     }
 
     pub fn id(&self) -> u32 {
@@ -88,10 +104,14 @@ impl Process {
 
     /// SIGTERM, then waits; the exit status says whether it ended cleanly.
     pub fn terminate(mut self) -> std::process::ExitStatus {
-        let _ = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
-        let ended = eventually("the process ends after SIGTERM", || match self.child.try_wait() {
-            Ok(Some(status)) => Ok(status),
-            other => Err(format!("{other:?}")),
+        let _ = Command::new("kill")
+            .args(["-TERM", &self.id().to_string()])
+            .status();
+        let ended = eventually("the process ends after SIGTERM", || {
+            match self.child.try_wait() {
+                Ok(Some(status)) => Ok(status),
+                other => Err(format!("{other:?}")),
+            }
         });
         ended
     }
@@ -153,13 +173,22 @@ impl Center {
             .arg("start")
             .arg("--root-directory")
             .arg(&self.directory)
-            .args(["--bind-address", "127.0.0.1", "--secure-port", &self.port.to_string()])
+            .args([
+                "--bind-address",
+                "127.0.0.1",
+                "--secure-port",
+                &self.port.to_string(),
+            ])
             .args(&self.arguments);
         let mut process = Process::start(&mut command, &log);
         eventually("the center is ready", || {
             assert!(process.runs(), "the center ended: {}", process.output());
             let answer = kubectl(&self.kubeconfig(), &["get", "--raw", "/readyz"]);
-            if answer.ok { Ok(()) } else { Err(answer.stderr) }
+            if answer.ok {
+                Ok(())
+            } else {
+                Err(answer.stderr)
+            }
         });
         self.process = Some(process);
     }
@@ -177,7 +206,11 @@ impl Center {
 
     /// Ends it with SIGTERM and returns whether it ended cleanly.
     pub fn terminate(&mut self) -> bool {
-        self.process.take().expect("the center runs").terminate().success()
+        self.process
+            .take()
+            .expect("the center runs")
+            .terminate()
+            .success()
     }
 
     pub fn kubeconfig(&self) -> PathBuf {
@@ -202,7 +235,8 @@ impl Center {
 
     /// Applies `manifest` in the workspace `path`; panics when that fails.
     pub fn apply(&self, path: &str, manifest: &str) {
-        self.kubectl_in(path, &["apply", "-f", "-"], manifest).expect();
+        self.kubectl_in(path, &["apply", "-f", "-"], manifest)
+            .expect();
     }
 
     /// One object of the workspace `path` as JSON, or the error's text.
@@ -217,7 +251,8 @@ impl Center {
         let manifest = format!(
             "apiVersion: tenancy.kcp.io/v1alpha1\nkind: Workspace\nmetadata: {{name: {name}}}\nspec: {{type: {{name: {kind}, path: root}}}}\n"
         );
-        self.kubectl_in(parent, &["create", "-f", "-"], &manifest).expect();
+        self.kubectl_in(parent, &["create", "-f", "-"], &manifest)
+            .expect();
         eventually("the workspace is Ready", || {
             let workspace = self.get(parent, &["workspace", name])?;
             match workspace["status"]["phase"].as_str() {
@@ -229,7 +264,11 @@ impl Center {
 
     /// `atoll` with the admin's kubeconfig.
     pub fn atoll(&self, arguments: &[&str]) -> Answer {
-        Answer::of(Command::new(ATOLL).args(arguments).env("KUBECONFIG", self.kubeconfig()))
+        Answer::of(
+            Command::new(ATOLL)
+                .args(arguments)
+                .env("KUBECONFIG", self.kubeconfig()),
+        )
     }
 }
 
@@ -245,14 +284,21 @@ pub struct Answer {
 impl Answer {
     /// Runs the command to its end.
     pub fn of(command: &mut Command) -> Self {
-        let output = command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let output = command
+            .stdin(Stdio::null())
+            .output()
+            .unwrap_or_else(|e| panic!("{command:?}: {e}"));
         Self::from(output)
     }
 
     /// The standard output, when the command succeeded; panics with its words otherwise.
     #[track_caller]
     pub fn expect(self) -> String {
-        assert!(self.ok, "exit {:?}\n{}{}", self.code, self.stdout, self.stderr);
+        assert!(
+            self.ok,
+            "exit {:?}\n{}{}",
+            self.code, self.stdout, self.stderr
+        );
         self.stdout
     }
 
@@ -284,7 +330,12 @@ impl From<Output> for Answer {
 
 fn kubectl_command(kubeconfig: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("timeout");
-    command.arg("60").arg(kubectl_binary()).arg("--kubeconfig").arg(kubeconfig).args(arguments);
+    command
+        .arg("60")
+        .arg(kubectl_binary())
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .args(arguments);
     // A cache of its own: discovery of one test's server must not answer for another's on the same port.
     command.env("KUBECACHEDIR", kubeconfig.with_extension("cache"));
     command
@@ -303,7 +354,12 @@ pub fn kubectl_with_input(kubeconfig: &Path, arguments: &[&str], input: &str) ->
         .stderr(Stdio::piped())
         .spawn()
         .expect("kubectl starts");
-    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("kubectl reads its input");
+    child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(input.as_bytes())
+        .expect("kubectl reads its input");
     Answer::from(child.wait_with_output().expect("kubectl ends"))
 }
 
@@ -311,17 +367,24 @@ pub fn kubectl_with_input(kubeconfig: &Path, arguments: &[&str], input: &str) ->
 fn kubectl_binary() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
     FOUND.get_or_init(|| {
-        let on_path = Command::new("kubectl").args(["version", "--client"]).output().is_ok_and(|o| o.status.success());
+        let on_path = Command::new("kubectl")
+            .args(["version", "--client"])
+            .output()
+            .is_ok_and(|o| o.status.success());
         if on_path {
             return PathBuf::from("kubectl");
         }
-        real_edge::tools().expect("these tests need kubectl on the PATH, or Go to build it").join("kubectl")
+        real_edge::tools()
+            .expect("these tests need kubectl on the PATH, or Go to build it")
+            .join("kubectl")
     })
 }
 
 /// Everything that can be read of a file.
 pub fn read(path: &Path) -> String {
     let mut text = String::new();
-    fs::File::open(path).and_then(|mut f| f.read_to_string(&mut text)).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    fs::File::open(path)
+        .and_then(|mut f| f.read_to_string(&mut text))
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     text
 }

@@ -17,16 +17,30 @@ pub fn tools() -> Option<&'static Path> {
 }
 
 fn build() -> Option<PathBuf> {
-    if !Command::new("go").arg("version").output().is_ok_and(|o| o.status.success()) {
-        eprintln!("SKIPPED: Go is not installed, so there is no genuine Kubernetes to test against (https://go.dev/doc/install)");
+    if !Command::new("go")
+        .arg("version")
+        .output()
+        .is_ok_and(|o| o.status.success())
+    {
+        eprintln!(
+            "SKIPPED: Go is not installed, so there is no genuine Kubernetes to test against (https://go.dev/doc/install)"
+        );
         return None;
     }
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/real-edge");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("real-edge");
     fs::create_dir_all(&folder).expect("a folder for the tools");
     // Test binaries run one after another, but a person may run two at once: flock makes the second wait.
-    let built = Command::new("flock").arg(folder.join("lock")).arg("sh").arg(source.join("build.sh")).arg(&folder).status();
-    assert!(built.is_ok_and(|s| s.success()), "building tests/real-edge failed");
+    let built = Command::new("flock")
+        .arg(folder.join("lock"))
+        .arg("sh")
+        .arg(source.join("build.sh"))
+        .arg(&folder)
+        .status();
+    assert!(
+        built.is_ok_and(|s| s.success()),
+        "building tests/real-edge failed"
+    );
     Some(folder)
 }
 
@@ -41,7 +55,11 @@ impl RealEdge {
     /// Starts one in `directory`, or says why there is none and returns `None`.
     pub fn start(directory: &Path) -> Option<Self> {
         tools()?;
-        let mut edge = RealEdge { directory: directory.to_owned(), port: free_block(), process: None };
+        let mut edge = RealEdge {
+            directory: directory.to_owned(),
+            port: free_block(),
+            process: None,
+        };
         edge.restart();
         Some(edge)
     }
@@ -53,13 +71,25 @@ impl RealEdge {
         let log = self.directory.with_extension("log");
         let tools = tools().expect("the tools were built");
         let mut command = Command::new(tools.join("kube-lite"));
-        command.arg("up").arg("--dir").arg(&self.directory).args(["--port", &self.port.to_string(), "--nodes", "1"]);
+        command.arg("up").arg("--dir").arg(&self.directory).args([
+            "--port",
+            &self.port.to_string(),
+            "--nodes",
+            "1",
+        ]);
         let started = fs::metadata(&log).map(|m| m.len() as usize).unwrap_or(0);
         let mut process = Process::start(&mut command, &log);
         eventually("the genuine Kubernetes is ready", || {
             assert!(process.runs(), "kube-lite ended: {}", process.output());
             let output = process.output();
-            if output.get(started..).is_some_and(|o| o.contains("NODES-READY")) { Ok(()) } else { Err(output) }
+            if output
+                .get(started..)
+                .is_some_and(|o| o.contains("NODES-READY"))
+            {
+                Ok(())
+            } else {
+                Err(output)
+            }
         });
         self.process = Some(process);
     }
@@ -90,7 +120,9 @@ impl RealEdge {
 fn free_block() -> u16 {
     loop {
         let first = free_port();
-        let Some(last) = first.checked_add(4) else { continue };
+        let Some(last) = first.checked_add(4) else {
+            continue;
+        };
         if (first..=last).all(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()) {
             return first;
         }

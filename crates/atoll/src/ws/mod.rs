@@ -19,6 +19,7 @@ use self::path::{Location, Step};
 
 /// Arguments of `atoll ws`.
 #[derive(Debug, clap::Args)]
+#[group(skip)] // flattened beside other arguments, whose group would have the same name
 #[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The kubeconfig to read and change [default: as kubectl finds it].
@@ -187,5 +188,45 @@ impl Session {
             if replaced { "Updated" } else { "Created" }
         );
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{Args, Command};
+
+    /// As under the name `kubectl-ws`: beside the arguments for logging.
+    #[derive(Debug, Parser)]
+    struct Plugin {
+        #[command(flatten)]
+        _logging: crate::logging::Args,
+        #[command(flatten)]
+        ws: Args,
+    }
+
+    #[test]
+    fn words_are_targets_unless_they_are_commands() {
+        let parse = |words: &[&str]| {
+            Plugin::try_parse_from([&["kubectl-ws"], words].concat()).map(|plugin| plugin.ws)
+        };
+        for (words, target) in [
+            (&[][..], "~"),
+            (&["-"], "-"),
+            (&[".."], ".."),
+            (&[":root:a"], ":root:a"),
+            (&["team-a"], "team-a"),
+        ] {
+            let args = parse(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
+            assert!(args.command.is_none());
+            assert_eq!(args.target, target, "{words:?}");
+        }
+        let create =
+            parse(&["create", "a", "--type", "payload", "--enter"]).map(|args| args.command);
+        assert!(matches!(create, Ok(Some(Command::Create(_)))));
+        let tree = parse(&["tree", "--full"]).map(|args| args.command);
+        assert!(matches!(tree, Ok(Some(Command::Tree(_)))));
+        assert!(parse(&["a", "b"]).is_err());
     }
 }
