@@ -259,3 +259,33 @@ async fn bad_definitions_name_the_field() {
         answer.warnings
     );
 }
+
+#[tokio::test]
+async fn definitions_made_at_once_all_count() {
+    let w = Arc::new(World::new().await);
+    let tasks: Vec<_> = ["Alpha", "Beta", "Gamma", "Delta"]
+        .into_iter()
+        .map(|kind| {
+            let w = w.clone();
+            tokio::spawn(async move {
+                let made = w
+                    .at("u1", CRDS)
+                    .create(crd(&format!("{}s", kind.to_lowercase()), kind))
+                    .await
+                    .unwrap();
+                assert_eq!(condition(&made, "Established"), "True InitialNamesAccepted");
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(
+        w.registry
+            .surface(&ClusterName::new("u1"))
+            .unwrap()
+            .local()
+            .len(),
+        4
+    );
+}

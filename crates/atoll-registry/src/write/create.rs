@@ -1,6 +1,6 @@
 //! Create, and what an update or apply does that finds nothing.
 
-use atoll_kube::{Status, definition::Verb, meta, names, patch::managed};
+use atoll_kube::{FieldError, Status, definition::Verb, meta, names, patch::managed};
 use atoll_store::{Check, Revision, Write};
 use serde_json::Value;
 
@@ -89,10 +89,11 @@ pub(crate) async fn insert<'a>(
         let mut value = draft.decoded.value.clone();
         let generated = name_it(flow, &attempt, &mut value)?;
         let name = meta::name(&value).to_owned();
+        let key = attempt.key(&name);
         match insert_once(attempt, value, draft).await {
             Ok(answer) => return Ok(answer),
             Err(Stop::Refused(status)) => return Err(status),
-            Err(Stop::Lost(Check::Absent(_))) => {
+            Err(Stop::Lost(Check::Absent(taken))) if taken == key => {
                 let resource = flow.call.resource.group_resource();
                 if !generated {
                     return Err(Status::already_exists(&resource, &name));
@@ -133,6 +134,19 @@ fn name_it(flow: &Flow<'_>, attempt: &Attempt<'_>, value: &mut Value) -> Result<
             found if found != asked => return Err(name_mismatch(found, asked)),
             _ => {}
         }
+    }
+    if meta::name(value).contains('\0') || meta::generate_name(value).contains('\0') {
+        // Everything else about a name is validated with the rest; this could not even be a key.
+        let error = FieldError::invalid(
+            "metadata.name",
+            meta::name(value),
+            "must not contain a zero byte",
+        );
+        return Err(Status::invalid(
+            &attempt.target.served.definition.group_kind(),
+            "",
+            &[error],
+        ));
     }
     let prefix = meta::generate_name(value);
     if !meta::name(value).is_empty() || prefix.is_empty() {

@@ -6,6 +6,7 @@ use atoll_kube::{
     meta::{self, FOREGROUND_DELETION, ORPHAN_DEPENDENTS},
 };
 use atoll_store::{Check, Write};
+use futures::{StreamExt as _, TryStreamExt as _, future, stream};
 use serde_json::Value;
 
 use super::{
@@ -19,6 +20,9 @@ use crate::{
 
 /// Objects deleted between two reads of the collection.
 const PAGE: u64 = 500;
+
+/// Deletes of a collection under way at once.
+const AT_ONCE: usize = 32;
 
 /// Namespaces that nobody but the system deletes.
 const LASTING: &[&str] = &["default", "kube-system", "kube-public"];
@@ -208,16 +212,19 @@ pub(crate) async fn delete_collection(
     };
     loop {
         let list = registry.list(call, &page).await?;
-        for object in &list.objects {
+        let deletes = list.objects.iter().map(|object| async {
             let mut one = call.clone();
             one.namespace = object.namespace().map(str::to_owned);
             one.name = Some(object.name().to_owned());
             match delete(registry, &one, options).await {
-                Ok(_) => {}
-                Err(status) if status.is_not_found() => {}
-                Err(status) => return Err(status),
+                Err(status) if !status.is_not_found() => Err(status),
+                _ => Ok(()),
             }
-        }
+        });
+        stream::iter(deletes)
+            .buffer_unordered(AT_ONCE)
+            .try_for_each(future::ok)
+            .await?;
         match list.continue_token {
             Some(token) => {
                 page = ListOptions {
