@@ -6,7 +6,7 @@ use atoll_kube::{
     meta::{self, FOREGROUND_DELETION, ORPHAN_DEPENDENTS},
 };
 use atoll_store::{Check, Write};
-use futures::{StreamExt as _, TryStreamExt as _, future, stream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future, stream};
 use serde_json::Value;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     dependents, strategy,
 };
 use crate::{
-    Answer, Call, ClusterKind, DeleteOptions, ListOptions, Operation, Outcome, Propagation,
+    Answer, Call, ClusterKind, DeleteOptions, ListOptions, Object, Operation, Outcome, Propagation,
     Registry, read::target::name_of,
 };
 
@@ -212,15 +212,12 @@ pub(crate) async fn delete_collection(
     };
     loop {
         let list = registry.list(call, &page).await?;
-        let deletes = list.objects.iter().map(|object| async {
-            let mut one = call.clone();
-            one.namespace = object.namespace().map(str::to_owned);
-            one.name = Some(object.name().to_owned());
-            match delete(registry, &one, options).await {
-                Err(status) if !status.is_not_found() => Err(status),
-                _ => Ok(()),
-            }
-        });
+        // Boxed and collected: the compiler cannot see that a stream of borrowing futures may move between threads.
+        let deletes: Vec<_> = list
+            .objects
+            .iter()
+            .map(|o| delete_listed(registry, call, o, options).boxed())
+            .collect();
         stream::iter(deletes)
             .buffer_unordered(AT_ONCE)
             .try_for_each(future::ok)
@@ -243,4 +240,20 @@ pub(crate) async fn delete_collection(
         warnings: attempt.warnings,
         created: false,
     })
+}
+
+/// Deletes one object of a list; that it is gone already is fine.
+async fn delete_listed(
+    registry: &Registry,
+    call: &Call,
+    object: &Object,
+    options: &DeleteOptions,
+) -> Result<(), Status> {
+    let mut one = call.clone();
+    one.namespace = object.namespace().map(str::to_owned);
+    one.name = Some(object.name().to_owned());
+    match delete(registry, &one, options).await {
+        Err(status) if !status.is_not_found() => Err(status),
+        _ => Ok(()),
+    }
 }
