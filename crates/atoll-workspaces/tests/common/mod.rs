@@ -320,3 +320,11 @@ pub fn user(name: &str, groups: &[&str]) -> Arc<UserInfo> {
 pub fn admin() -> Arc<UserInfo> {
     user("kcp-admin", &["system:kcp:admin"])
 }
+
+/// The code and text of a refusal.
+pub fn message(result: Result<Value, Status>) -> (u16, String) {
+    match result {
+        Ok(value) => panic!("allowed: {value}"),
+        Err(status) => (status.code, status.message.into_owned()),
+    }
+}
