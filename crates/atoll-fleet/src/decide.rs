@@ -496,7 +496,7 @@ fn apply(
         .copied()
         .collect();
     if revision > Revision(0) {
-        shared.feed.policy(index, revision);
+        shared.feed.policy(index, revision.max(world.applied));
     }
     for object in all {
         let touched = if changed.contains(&object) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atoll_placement::Destination;
-use atoll_store::{At, Check, Event, Prefix, Revision, Watch, WatchItem, Write};
+use atoll_store::{At, Check, Event, Prefix, ReadError, Revision, Watch, WatchItem, Write};
 
 use crate::absorb::{Absorb, Pending};
 use crate::decide;
@@ -56,42 +56,76 @@ impl Engine {
     /// Runs until the store stops.
     pub(crate) async fn run(mut self) {
         loop {
-            let waiting =
-                !self.pending.policies.is_empty() || !self.pending.new_destinations.is_empty();
-            let item = if waiting {
-                match tokio::time::timeout(RETRY, self.watch.next()).await {
-                    Ok(item) => Some(item),
-                    Err(_) => None,
-                }
-            } else {
-                Some(self.watch.next().await)
-            };
-            match item {
-                Some(WatchItem::Event(event)) => self.take_in(event).await,
-                Some(WatchItem::Progress(_)) | None => {}
-                Some(WatchItem::Lost(error)) => {
-                    tracing::warn!(%error, "the fleet lost its place in the log and looks at everything again");
-                    if !self.look_again().await {
+            match self.next().await {
+                Some(WatchItem::Event(event)) => {
+                    if !self.take_in(event).await {
                         return;
                     }
                 }
+                Some(WatchItem::Progress(revision)) => {
+                    let mut world = self.shared.world.write();
+                    world.applied = world.applied.max(revision);
+                }
+                Some(WatchItem::Lost(error)) => {
+                    if !self.recover(&error).await {
+                        return;
+                    }
+                }
+                None => {}
             }
             self.settle().await;
         }
     }
 
-    /// Absorbs an event and whatever else is there already.
-    async fn take_in(&mut self, event: Arc<Event>) {
+    /// The next item of the log; `None` when it is time to try again what failed.
+    async fn next(&mut self) -> Option<WatchItem> {
+        let waiting =
+            !self.pending.policies.is_empty() || !self.pending.new_destinations.is_empty();
+        loop {
+            tokio::select! {
+                item = self.watch.next() => return Some(item),
+                () = self.shared.ask_progress.notified() => self.watch.request_progress(),
+                () = tokio::time::sleep(RETRY), if waiting => return None,
+            }
+        }
+    }
+
+    async fn recover(&mut self, error: &ReadError) -> bool {
+        tracing::warn!(%error, "the fleet lost its place in the log and looks at everything again");
+        self.look_again().await
+    }
+
+    /// Absorbs an event and whatever else is there already. False: the store has stopped.
+    async fn take_in(&mut self, event: Arc<Event>) -> bool {
+        let mut lost = None;
         let mut events = vec![event];
         while events.len() < BATCH {
             match tokio::time::timeout(Duration::ZERO, self.watch.next()).await {
                 Ok(WatchItem::Event(event)) => events.push(event),
-                Ok(WatchItem::Progress(_)) => {}
-                Ok(WatchItem::Lost(_)) | Err(_) => break,
+                Ok(WatchItem::Progress(_)) => {
+                    // It may have been asked for what comes behind the events taken so far.
+                    self.watch.request_progress();
+                    break;
+                }
+                Ok(WatchItem::Lost(error)) => {
+                    lost = Some(error);
+                    break;
+                }
+                Err(_) => break,
             }
         }
+        if !self.absorb(&events) {
+            return false;
+        }
+        match lost {
+            Some(error) => self.recover(&error).await,
+            None => true,
+        }
+    }
+
+    fn absorb(&mut self, events: &[Arc<Event>]) -> bool {
         let Ok(snapshot) = self.shared.store.snapshot(At::Latest) else {
-            return;
+            return false;
         };
         let mut world = self.shared.world.write();
         let mut absorb = Absorb {
@@ -101,13 +135,14 @@ impl Engine {
             pending: &mut self.pending,
         };
         let mut last = Revision(0);
-        for event in &events {
+        for event in events {
             last = event.revision;
             if let Err(error) = absorb.row(&event.key, event.current.as_deref(), event.revision) {
                 tracing::error!(key = %event.key, %error, "an event could not be taken in");
             }
         }
         absorb.world.applied = absorb.world.applied.max(last);
+        true
     }
 
     /// After the watch was lost: every policy, destination and object is looked at again.

@@ -110,11 +110,11 @@ impl Feed {
                 oldest: log.complete_after,
             });
         }
-        // Revisions of neighbours may be out of order by a little: start at the first that is newer.
+        // What was entered at this very revision may be newer than what the client saw: it is told again.
         Ok(log
             .changes
             .iter()
-            .find(|(_, r, _)| *r > revision)
+            .find(|(_, r, _)| *r >= revision)
             .map_or(log.next, |(position, _, _)| *position))
     }
 
@@ -155,7 +155,12 @@ mod tests {
         assert!(feed.position_after(Revision(9)).is_err());
         feed.policy(PolicyIndex(1), Revision(12));
         feed.policy(PolicyIndex(2), Revision(14));
-        let from = feed.position_after(Revision(12)).unwrap();
+        let from = feed.position_after(Revision(13)).unwrap();
+        assert_eq!(
+            feed.position_after(Revision(14)).unwrap(),
+            from,
+            "told again rather than missed"
+        );
         let (changes, next) = feed.since(from).unwrap();
         assert!(matches!(
             changes.as_slice(),

@@ -36,7 +36,7 @@ use std::time::Duration;
 use atoll_registry::{Authorizer, Computed, Hook, Registry};
 use atoll_store::Revision;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 pub use ca::FleetCa;
@@ -122,6 +122,7 @@ impl Fleet {
             figures: Figures::default(),
             abouts: Mutex::new(HashMap::new()),
             decided: watch::Sender::new(Revision(0)),
+            ask_progress: Notify::new(),
         });
         let (engine, position) = engine::Engine::load(shared.clone())
             .await

@@ -229,6 +229,8 @@ impl Reporter {
             }
         }
         world.applied = world.applied.max(revision);
+        // A list may have been answered with a newer revision and without these: for a watch from there they are news.
+        let revision = world.applied;
         for (object, destinations) in touched {
             world.reported.insert(object, revision);
             if let Some(record) = world.objects.get(&object) {

@@ -574,7 +574,9 @@ impl Session {
             }
             if let Some(item) = item(&world, *index, copy) {
                 items.push(item);
-                self.introduced.insert(*index);
+                if self.mode == Mode::Held {
+                    self.introduced.insert(*index);
+                }
                 self.sent.insert(*index, copy.render);
             }
         }

@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) abouts: Mutex<HashMap<Destination, About>>,
     /// Up to where the engine has decided.
     pub(crate) decided: watch::Sender<Revision>,
+    /// Somebody waits for that: revisions without any event count too.
+    pub(crate) ask_progress: Notify,
 }
 
 /// Counters for metrics.
@@ -95,7 +97,11 @@ impl Shared {
     /// Waits until what is in the log now has been decided, but not for long: who just registered an edge connects it at once.
     pub(crate) async fn caught_up(&self) {
         let head = self.store.head();
+        if *self.decided.borrow() >= head {
+            return;
+        }
         let mut decided = self.decided.subscribe();
+        self.ask_progress.notify_one();
         let wait = decided.wait_for(|at| *at >= head);
         // Late or not, the caller looks at the picture as it is.
         let _ = tokio::time::timeout(CATCH_UP, wait).await;
