@@ -11,7 +11,9 @@ use crate::refusal::refusal;
 use atoll_kube::builtin;
 use atoll_kube::ids::{GroupResource, UserInfo};
 use atoll_kube::status::Status;
-use atoll_registry::{Attributes, Authorizer, ClusterName, Clusters, Decision, Registry};
+use atoll_registry::{
+    Attributes, Authorizer, ClusterName, Clusters, Decision, Registry, ResourceRef,
+};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -26,6 +28,7 @@ use crate::discovery;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::request::{Accept, Location, NonResource, Place, Query, ResourcePath, Target, locate};
+use crate::services::View;
 use crate::version;
 
 /// How URLs map to logical clusters.
@@ -52,6 +55,7 @@ pub(crate) struct Front {
     /// `host:port`, as clients should use it.
     pub(crate) address: String,
     pub(crate) homes: Option<Homes>,
+    pub(crate) views: Vec<Arc<dyn View>>,
 }
 
 /// Finds, or makes, the caller's home workspace: kcp's `workspaces/~` in `root`. Answers its own refusals.
@@ -82,6 +86,14 @@ pub(crate) struct Context<'a> {
 pub(crate) struct Seen {
     verb: &'static str,
     resource: Option<(String, String)>,
+}
+
+impl Seen {
+    pub(crate) fn note(&mut self, verb: &'static str, resource: Option<&ResourceRef>) {
+        self.verb = verb;
+        self.resource =
+            resource.map(|resource| (resource.group.clone(), resource.resource.clone()));
+    }
 }
 
 impl Front {
@@ -167,6 +179,11 @@ impl Front {
             Identity::User(user) => user,
             Identity::Anonymous => return Err(Status::unauthorized()),
         };
+        if let Place::Service(segments) = &location.place {
+            return self
+                .service(segments, parts, user, accept, &query, seen)
+                .await;
+        }
         let clusters = self.clusters(&location, &user)?;
         let user = self.impersonate(&parts.headers, user, &clusters)?;
         let method = &parts.method;
@@ -184,8 +201,7 @@ impl Front {
                 let verb = path
                     .verb(method, watch)
                     .ok_or_else(Status::method_not_allowed)?;
-                seen.verb = verb;
-                seen.resource = Some((path.resource.group.clone(), path.resource.resource.clone()));
+                seen.note(verb, Some(&path.resource));
                 if let Some(homes) = self
                     .homes
                     .as_ref()
@@ -272,7 +288,8 @@ impl Front {
         }
     }
 
-    fn impersonate(
+    /// The caller, or the user that the headers ask to act as, when the caller may.
+    pub(crate) fn impersonate(
         &self,
         headers: &HeaderMap,
         caller: Arc<UserInfo>,

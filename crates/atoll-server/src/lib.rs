@@ -18,6 +18,7 @@ mod request;
 mod rest;
 mod serve;
 mod server;
+mod services;
 pub mod tls;
 mod version;
 
@@ -26,6 +27,7 @@ pub use front::{Homes, Layout};
 pub use health::HealthCheck;
 pub use metrics::MetricsSource;
 pub use server::{ServeError, Server, ServerBuilder, bind};
+pub use services::View;
 
 /// The Kubernetes version served, as `/version` says it.
 pub fn kubernetes_version() -> String {

@@ -132,7 +132,7 @@ impl Front {
         })
     }
 
-    fn call(&self, context: &Context<'_>, path: &ResourcePath) -> Call {
+    pub(crate) fn call(&self, context: &Context<'_>, path: &ResourcePath) -> Call {
         Call {
             user: context.user.clone(),
             user_agent: context.user_agent(),

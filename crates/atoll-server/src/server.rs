@@ -16,6 +16,7 @@ use crate::front::{Front, Homes, Layout};
 use crate::health::{Health, HealthCheck};
 use crate::metrics::{Metrics, MetricsSource};
 use crate::pki::Serving as ServingCertificate;
+use crate::services::View;
 use crate::{serve, tls};
 
 /// Memory for discovery and OpenAPI documents, unless said otherwise.
@@ -57,6 +58,7 @@ pub struct ServerBuilder {
     agents: Option<AgentService>,
     documents: u64,
     homes: Option<Homes>,
+    views: Vec<Arc<dyn View>>,
 }
 
 impl ServerBuilder {
@@ -74,7 +76,13 @@ impl ServerBuilder {
             agents: None,
             documents: DOCUMENT_BUDGET,
             homes: None,
+            views: Vec::new(),
         }
+    }
+
+    /// The registry served.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Accepts these bearer tokens.
@@ -116,6 +124,13 @@ impl ServerBuilder {
     #[must_use]
     pub fn agents(mut self, service: AgentService) -> Self {
         self.agents = Some(service);
+        self
+    }
+
+    /// Serves a read-only API under `/services/`.
+    #[must_use]
+    pub fn view(mut self, view: Arc<dyn View>) -> Self {
+        self.views.push(view);
         self
     }
 
@@ -172,6 +187,7 @@ impl ServerBuilder {
             draining: draining.clone(),
             address,
             homes: self.homes,
+            views: self.views,
         });
         let acceptor = TlsAcceptor::from(config);
         let serving = Arc::new(serve::Serving {

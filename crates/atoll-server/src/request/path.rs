@@ -120,7 +120,8 @@ pub(crate) fn locate(path: &str) -> Result<Location, String> {
     })
 }
 
-fn target(segments: &[String]) -> Target {
+/// What the segments after the place are.
+pub(crate) fn target(segments: &[String]) -> Target {
     let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
     let non_resource = match parts.as_slice() {
         [] => NonResource::Index,
