@@ -99,6 +99,11 @@ impl Object {
         self.parts().cluster
     }
 
+    /// What the annotation `kcp.io/cluster` says; a server of one cluster leaves it unnamed, and shows none.
+    fn shown_cluster(&self) -> Option<&str> {
+        Some(self.cluster()).filter(|name| !name.is_empty())
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         self.parts().name
@@ -122,7 +127,7 @@ impl Object {
             &self.served.api_version(),
             self.served.kind(),
             self.revision.0,
-            Some(self.cluster()),
+            self.shown_cluster(),
         );
         Ok(())
     }
@@ -141,7 +146,7 @@ impl Object {
             &self.served.api_version(),
             self.served.kind(),
             self.revision.0,
-            Some(self.cluster()),
+            self.shown_cluster(),
         ))
     }
 }

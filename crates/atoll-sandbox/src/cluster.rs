@@ -10,9 +10,9 @@ use serde_json::json;
 /// The namespaces that every Kubernetes cluster has.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
-/// The cluster's name in the store.
+/// The cluster's name in the store: none, so that objects show no `kcp.io/cluster`, as in any Kubernetes.
 pub(crate) fn name() -> ClusterName {
-    ClusterName::new("sandbox")
+    ClusterName::new("")
 }
 
 /// Every path is the one cluster, which speaks all of Kubernetes.

@@ -15,7 +15,7 @@ use std::{
 };
 
 use atoll_kube::{Status, UserInfo};
-use atoll_registry::{Registry, controller::Driver};
+use atoll_registry::{Registry, controller::Driver, controllers};
 use atoll_server::{
     Layout, ServeError, Server, ServerBuilder,
     authn::Tokens,
@@ -71,7 +71,7 @@ impl Sandbox {
         let registry =
             Registry::builder(store.clone() as Arc<dyn Store>, Arc::new(OneCluster)).build();
         cluster::bootstrap(&registry).await?;
-        let driver = Driver::new(registry.clone());
+        let driver = controllers::all(Driver::new(registry.clone()));
         let driver = pretend::Workload::ALL
             .into_iter()
             .fold(driver, |driver, workload| {
