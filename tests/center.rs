@@ -13,15 +13,40 @@ fn a_start_writes_kcps_kubeconfig_and_is_ready() {
     let mut contexts: Vec<&str> = contexts.lines().collect();
     contexts.sort_unstable();
     assert_eq!(contexts, ["base", "root", "shard-base", "system:admin"]);
-    assert_eq!(kubectl(&kubeconfig, &["config", "current-context"]).expect().trim(), "root");
-    for name in ["apiserver.crt", "apiserver.key", "sa.key", ".admin-token-store"] {
+    assert_eq!(
+        kubectl(&kubeconfig, &["config", "current-context"])
+            .expect()
+            .trim(),
+        "root"
+    );
+    for name in [
+        "apiserver.crt",
+        "apiserver.key",
+        "sa.key",
+        ".admin-token-store",
+    ] {
         assert!(center.directory.join(name).exists(), "{name}");
     }
-    assert_eq!(std::fs::read(center.directory.join(".admin-token-store")).unwrap().len(), 32);
+    assert_eq!(
+        std::fs::read(center.directory.join(".admin-token-store"))
+            .unwrap()
+            .len(),
+        32
+    );
     for path in ["/livez", "/readyz", "/healthz"] {
-        assert_eq!(kubectl(&kubeconfig, &["get", "--raw", path]).expect().trim(), "ok", "{path}");
+        assert_eq!(
+            kubectl(&kubeconfig, &["get", "--raw", path])
+                .expect()
+                .trim(),
+            "ok",
+            "{path}"
+        );
     }
-    assert!(kubectl(&kubeconfig, &["get", "--raw", "/readyz?verbose"]).expect().contains("[+]ping ok"));
+    assert!(
+        kubectl(&kubeconfig, &["get", "--raw", "/readyz?verbose"])
+            .expect()
+            .contains("[+]ping ok")
+    );
     let version = kubectl(&kubeconfig, &["version", "-o", "json"]).expect();
     assert!(version.contains("\"gitVersion\": \"v1.36."), "{version}");
     assert!(center.terminate(), "SIGTERM ends it cleanly");
@@ -31,7 +56,12 @@ fn a_start_writes_kcps_kubeconfig_and_is_ready() {
 fn the_admin_token_is_new_at_each_start_and_the_shard_admins_stays() {
     let scratch = scratch();
     let mut center = Center::start(&scratch.path().join("center"));
-    let tokens = |text: &str| -> Vec<String> { text.lines().filter_map(|l| l.trim().strip_prefix("token: ")).map(str::to_owned).collect() };
+    let tokens = |text: &str| -> Vec<String> {
+        text.lines()
+            .filter_map(|l| l.trim().strip_prefix("token: "))
+            .map(str::to_owned)
+            .collect()
+    };
     let first = tokens(&read(&center.kubeconfig()));
     center.restart();
     let second = tokens(&read(&center.kubeconfig()));
@@ -46,23 +76,52 @@ fn strangers_get_health_and_version_and_nothing_else() {
     let server = format!("https://127.0.0.1:{}", center.port);
     let nobody = |path: &str| {
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--fail-with-body", "--insecure", "--max-time", "20"]);
+        curl.args([
+            "--silent",
+            "--show-error",
+            "--fail-with-body",
+            "--insecure",
+            "--max-time",
+            "20",
+        ]);
         Answer::of(curl.arg(format!("{server}{path}")))
     };
     for path in ["/livez", "/readyz", "/version"] {
         nobody(path).expect();
     }
-    for path in ["/metrics", "/clusters/root/api", "/clusters/root/api/v1/namespaces", "/clusters/root/openapi/v3"] {
+    for path in [
+        "/metrics",
+        "/clusters/root/api",
+        "/clusters/root/api/v1/namespaces",
+        "/clusters/root/openapi/v3",
+    ] {
         let answer = nobody(path);
-        assert!(!answer.ok && answer.stdout.contains("\"kind\":\"Status\""), "{path}: {answer:?}");
+        assert!(
+            !answer.ok && answer.stdout.contains("\"kind\":\"Status\""),
+            "{path}: {answer:?}"
+        );
     }
 }
 
 #[test]
 fn kcps_flags_are_accepted_and_the_pointless_ones_named() {
     let scratch = scratch();
-    let center = Center::start_with(&scratch.path().join("center"), &["--embedded-etcd-client-port=2379", "--v=2", "--shard-name=root"]);
-    assert!(center.process().output().contains("embedded-etcd-client-port"), "{}", center.process().output());
+    let center = Center::start_with(
+        &scratch.path().join("center"),
+        &[
+            "--embedded-etcd-client-port=2379",
+            "--v=2",
+            "--shard-name=root",
+        ],
+    );
+    assert!(
+        center
+            .process()
+            .output()
+            .contains("embedded-etcd-client-port"),
+        "{}",
+        center.process().output()
+    );
 }
 
 #[test]
@@ -72,12 +131,19 @@ fn metrics_do_not_grow_with_workspaces() {
     let series = || {
         let admin = ["--context", "shard-base", "get", "--raw", "/metrics"];
         let text = kubectl(&center.kubeconfig(), &admin).expect();
-        let names = text.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.rsplit_once(' '));
-        names.map(|(name, _)| name.to_owned()).collect::<std::collections::BTreeSet<String>>()
+        let names = text
+            .lines()
+            .filter(|l| !l.starts_with('#'))
+            .filter_map(|l| l.rsplit_once(' '));
+        names
+            .map(|(name, _)| name.to_owned())
+            .collect::<std::collections::BTreeSet<String>>()
     };
     let touch = |name: &str| {
         center.workspace("root", name, "universal");
-        center.kubectl(&format!("root:{name}"), &["get", "configmaps"]).expect();
+        center
+            .kubectl(&format!("root:{name}"), &["get", "configmaps"])
+            .expect();
     };
     // Twice, so that every kind of answer that these requests may get was seen.
     touch("first");
@@ -96,7 +162,11 @@ fn a_second_center_on_the_same_directory_is_refused() {
     let scratch = scratch();
     let center = Center::start(&scratch.path().join("center"));
     let mut second = Command::new(ATOLL);
-    second.arg("start").arg("--root-directory").arg(&center.directory).args(["--bind-address", "127.0.0.1", "--secure-port", "0"]);
+    second
+        .arg("start")
+        .arg("--root-directory")
+        .arg(&center.directory)
+        .args(["--bind-address", "127.0.0.1", "--secure-port", "0"]);
     let why = Answer::of(&mut second).refused();
     assert!(why.contains("error:"), "{why}");
 }

@@ -22,7 +22,12 @@ impl Fleet {
         let center = Center::start(&scratch.path().join("center"));
         center.workspace("root", "inventory", "inventory");
         center.workspace("root", "p", "payload");
-        let mut fleet = Fleet { scratch, center, edge, agent: None };
+        let mut fleet = Fleet {
+            scratch,
+            center,
+            edge,
+            agent: None,
+        };
         fleet.join("e1", &["place=here"]).expect();
         fleet.start_agent();
         fleet.is_available("e1");
@@ -32,8 +37,18 @@ impl Fleet {
     /// Registers an edge; its join file is `<name>.join.yaml` in the scratch directory.
     pub fn join(&self, name: &str, labels: &[&str]) -> Answer {
         let file = self.join_file(name);
-        let mut arguments = vec!["edges", "add", name, "--inventory", "root:inventory", "-o", file.to_str().unwrap()];
-        labels.iter().for_each(|label| arguments.extend(["--label", label]));
+        let mut arguments = vec![
+            "edges",
+            "add",
+            name,
+            "--inventory",
+            "root:inventory",
+            "-o",
+            file.to_str().unwrap(),
+        ];
+        labels
+            .iter()
+            .for_each(|label| arguments.extend(["--label", label]));
         self.center.atoll(&arguments)
     }
 
@@ -48,8 +63,15 @@ impl Fleet {
     pub fn start_agent(&mut self) {
         let mut command = Command::new(ATOLL);
         command.arg("agent").arg("--join").arg(self.join_file("e1"));
-        command.arg("--kubeconfig").arg(self.edge.kubeconfig()).arg("--state-directory").arg(self.state_directory());
-        self.agent = Some(Process::start(&mut command, &self.scratch.path().join("agent.log")));
+        command
+            .arg("--kubeconfig")
+            .arg(self.edge.kubeconfig())
+            .arg("--state-directory")
+            .arg(self.state_directory());
+        self.agent = Some(Process::start(
+            &mut command,
+            &self.scratch.path().join("agent.log"),
+        ));
     }
 
     /// kill -9.
@@ -61,10 +83,18 @@ impl Fleet {
 
     pub fn is_available(&self, name: &str) {
         eventually("the edge is available", || {
-            let cluster = self.center.get("root:inventory", &["managedcluster", name])?;
+            let cluster = self
+                .center
+                .get("root:inventory", &["managedcluster", name])?;
             let conditions = cluster["status"]["conditions"].to_string();
-            let available = cluster["status"]["conditions"].as_array().into_iter().flatten();
-            match available.into_iter().any(|c| c["type"] == "ManagedClusterConditionAvailable" && c["status"] == "True") {
+            let available = cluster["status"]["conditions"]
+                .as_array()
+                .into_iter()
+                .flatten();
+            match available
+                .into_iter()
+                .any(|c| c["type"] == "ManagedClusterConditionAvailable" && c["status"] == "True")
+            {
                 true => Ok(()),
                 false => Err(conditions),
             }
@@ -93,8 +123,13 @@ impl Fleet {
 
     pub fn policy_says(&self, policy: &str, words: &str) {
         eventually("the policy names the problem", || {
-            let status = self.center.get("root:p", &["bindingpolicy", policy])?["status"].to_string();
-            if status.contains(words) { Ok(()) } else { Err(status) }
+            let status =
+                self.center.get("root:p", &["bindingpolicy", policy])?["status"].to_string();
+            if status.contains(words) {
+                Ok(())
+            } else {
+                Err(status)
+            }
         });
     }
 
@@ -118,7 +153,9 @@ impl Fleet {
 }
 
 fn config_map(name: &str, app: &str, value: &str) -> String {
-    format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: shop, labels: {{app: {app}}}}}\ndata: {{colour: {value}}}\n")
+    format!(
+        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: shop, labels: {{app: {app}}}}}\ndata: {{colour: {value}}}\n"
+    )
 }
 
 fn namespace(name: &str) -> String {
@@ -134,25 +171,50 @@ fn deployment(name: &str, app: &str, replicas: u32) -> String {
 #[test]
 fn what_is_applied_at_the_center_runs_at_the_edge_and_its_status_comes_back() {
     let Some(fleet) = Fleet::start() else { return };
-    fleet.center.apply("root:p", &(namespace("shop") + &config_map("c", "a", "blue") + &deployment("web", "a", 2)));
+    fleet.center.apply(
+        "root:p",
+        &(namespace("shop") + &config_map("c", "a", "blue") + &deployment("web", "a", 2)),
+    );
     fleet.policy("a", "    wantSingletonReportedState: true\n");
     fleet.edge_shows(&["cm", "c", "-n", "shop"], "/data/colour", &json!("blue"));
-    fleet.edge_shows(&["deployment", "web", "-n", "shop"], "/status/availableReplicas", &json!(2));
+    fleet.edge_shows(
+        &["deployment", "web", "-n", "shop"],
+        "/status/availableReplicas",
+        &json!(2),
+    );
     eventually("the status is back in the payload object", || {
-        let web = fleet.center.get("root:p", &["deployment", "web", "-n", "shop"])?;
-        if web["status"]["availableReplicas"] == 2 { Ok(()) } else { Err(web["status"].to_string()) }
+        let web = fleet
+            .center
+            .get("root:p", &["deployment", "web", "-n", "shop"])?;
+        if web["status"]["availableReplicas"] == 2 {
+            Ok(())
+        } else {
+            Err(web["status"].to_string())
+        }
     });
     eventually("there is a WorkStatus", || {
-        let list = fleet.center.get("root:inventory", &["workstatuses", "-n", "e1"])?;
-        let found = list["items"].as_array().into_iter().flatten().any(|w| w["status"]["availableReplicas"] == 2);
+        let list = fleet
+            .center
+            .get("root:inventory", &["workstatuses", "-n", "e1"])?;
+        let found = list["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|w| w["status"]["availableReplicas"] == 2);
         if found { Ok(()) } else { Err(list.to_string()) }
     });
-    let binding = fleet.center.get("root:p", &["bindings.control.kubestellar.io", "a"]).unwrap();
+    let binding = fleet
+        .center
+        .get("root:p", &["bindings.control.kubestellar.io", "a"])
+        .unwrap();
     assert_eq!(binding["spec"]["destinations"][0]["clusterId"], "e1");
     // A change follows; a removed object goes, the implicit Namespace stays.
     fleet.center.apply("root:p", &config_map("c", "a", "green"));
     fleet.edge_shows(&["cm", "c", "-n", "shop"], "/data/colour", &json!("green"));
-    fleet.center.kubectl("root:p", &["delete", "cm", "c", "-n", "shop"]).expect();
+    fleet
+        .center
+        .kubectl("root:p", &["delete", "cm", "c", "-n", "shop"])
+        .expect();
     fleet.edge_lacks(&["cm", "c", "-n", "shop"]);
     fleet.edge.get(&["ns", "shop"]).unwrap();
 }
@@ -160,37 +222,102 @@ fn what_is_applied_at_the_center_runs_at_the_edge_and_its_status_comes_back() {
 #[test]
 fn drift_is_healed_and_the_edges_own_fields_are_left_alone() {
     let Some(fleet) = Fleet::start() else { return };
-    let owned = deployment("web", "a", 2).replace("labels: {app: a}", "labels: {app: a}, annotations: {edge.atoll.dev/edge-owned: .spec.replicas}");
-    fleet.center.apply("root:p", &(namespace("shop") + &config_map("c", "a", "blue") + &owned));
+    let owned = deployment("web", "a", 2).replace(
+        "labels: {app: a}",
+        "labels: {app: a}, annotations: {edge.atoll.dev/edge-owned: .spec.replicas}",
+    );
+    fleet.center.apply(
+        "root:p",
+        &(namespace("shop") + &config_map("c", "a", "blue") + &owned),
+    );
     fleet.policy("a", "");
     fleet.is_current("a", 3);
-    fleet.edge.kubectl(&["patch", "cm", "c", "-n", "shop", "--type=merge", "-p", r#"{"data":{"colour":"red","extra":"mine"}}"#]).expect();
-    fleet.edge_shows(&["cm", "c", "-n", "shop"], "/data", &json!({"colour": "blue", "extra": "mine"}));
-    fleet.edge.kubectl(&["delete", "cm", "c", "-n", "shop"]).expect();
-    fleet.edge_shows(&["cm", "c", "-n", "shop"], "/data", &json!({"colour": "blue"}));
-    fleet.edge.kubectl(&["scale", "deployment", "web", "-n", "shop", "--replicas=4"]).expect();
-    fleet.center.apply("root:p", &owned.replace("image: nginx", "image: nginx:2"));
-    fleet.edge_shows(&["deployment", "web", "-n", "shop"], "/spec/template/spec/containers/0/image", &json!("nginx:2"));
-    fleet.edge_shows(&["deployment", "web", "-n", "shop"], "/spec/replicas", &json!(4));
+    fleet
+        .edge
+        .kubectl(&[
+            "patch",
+            "cm",
+            "c",
+            "-n",
+            "shop",
+            "--type=merge",
+            "-p",
+            r#"{"data":{"colour":"red","extra":"mine"}}"#,
+        ])
+        .expect();
+    fleet.edge_shows(
+        &["cm", "c", "-n", "shop"],
+        "/data",
+        &json!({"colour": "blue", "extra": "mine"}),
+    );
+    fleet
+        .edge
+        .kubectl(&["delete", "cm", "c", "-n", "shop"])
+        .expect();
+    fleet.edge_shows(
+        &["cm", "c", "-n", "shop"],
+        "/data",
+        &json!({"colour": "blue"}),
+    );
+    fleet
+        .edge
+        .kubectl(&["scale", "deployment", "web", "-n", "shop", "--replicas=4"])
+        .expect();
+    fleet
+        .center
+        .apply("root:p", &owned.replace("image: nginx", "image: nginx:2"));
+    fleet.edge_shows(
+        &["deployment", "web", "-n", "shop"],
+        "/spec/template/spec/containers/0/image",
+        &json!("nginx:2"),
+    );
+    fleet.edge_shows(
+        &["deployment", "web", "-n", "shop"],
+        "/spec/replicas",
+        &json!(4),
+    );
 }
 
 #[test]
 fn an_object_that_was_there_is_left_alone_until_it_may_be_adopted() {
     let Some(fleet) = Fleet::start() else { return };
-    fleet.edge.kubectl(&["create", "namespace", "shop"]).expect();
-    fleet.edge.kubectl(&["create", "configmap", "c", "-n", "shop", "--from-literal=colour=theirs"]).expect();
-    fleet.center.apply("root:p", &(namespace("shop") + &config_map("c", "a", "ours")));
+    fleet
+        .edge
+        .kubectl(&["create", "namespace", "shop"])
+        .expect();
+    fleet
+        .edge
+        .kubectl(&[
+            "create",
+            "configmap",
+            "c",
+            "-n",
+            "shop",
+            "--from-literal=colour=theirs",
+        ])
+        .expect();
+    fleet.center.apply(
+        "root:p",
+        &(namespace("shop") + &config_map("c", "a", "ours")),
+    );
     fleet.policy("a", "");
     fleet.policy_says("a", "AlreadyExists");
     fleet.edge_shows(&["cm", "c", "-n", "shop"], "/data/colour", &json!("theirs"));
     fleet.policy("a", "    takeover: Adopt\n");
     fleet.edge_shows(&["cm", "c", "-n", "shop"], "/data/colour", &json!("ours"));
     // Adopted objects are released, not deleted.
-    fleet.center.kubectl("root:p", &["delete", "bindingpolicy", "a"]).expect();
+    fleet
+        .center
+        .kubectl("root:p", &["delete", "bindingpolicy", "a"])
+        .expect();
     eventually("the object is released", || {
         let object = fleet.edge.get(&["cm", "c", "-n", "shop"])?;
         let label = &object["metadata"]["labels"]["edge.atoll.dev/destination"];
-        if label.is_null() { Ok(()) } else { Err(label.to_string()) }
+        if label.is_null() {
+            Ok(())
+        } else {
+            Err(label.to_string())
+        }
     });
 }
 
@@ -206,12 +333,27 @@ fn a_label_moves_placements_and_overlapping_policies_add_up() {
     );
     fleet.is_current("a", 2);
     fleet.is_current("b", 2);
-    fleet.center.kubectl("root:p", &["delete", "bindingpolicy", "a"]).expect();
+    fleet
+        .center
+        .kubectl("root:p", &["delete", "bindingpolicy", "a"])
+        .expect();
     fleet.center.apply("root:p", &both.replace("blue", "green"));
     fleet.edge_shows(&["cm", "c", "-n", "shop"], "/data/colour", &json!("green"));
-    fleet.center.kubectl("root:inventory", &["label", "managedcluster", "e1", "place-"]).expect();
+    fleet
+        .center
+        .kubectl(
+            "root:inventory",
+            &["label", "managedcluster", "e1", "place-"],
+        )
+        .expect();
     fleet.edge_lacks(&["cm", "c", "-n", "shop"]);
-    fleet.center.kubectl("root:inventory", &["label", "managedcluster", "e1", "place=here"]).expect();
+    fleet
+        .center
+        .kubectl(
+            "root:inventory",
+            &["label", "managedcluster", "e1", "place=here"],
+        )
+        .expect();
     fleet.edge_shows(&["cm", "c", "-n", "shop"], "/data/colour", &json!("green"));
 }
 
@@ -220,17 +362,30 @@ fn two_workspaces_on_one_identity_the_first_keeps_it() {
     let Some(fleet) = Fleet::start() else { return };
     fleet.center.workspace("root", "q", "payload");
     let policy = "apiVersion: control.kubestellar.io/v1alpha1\nkind: BindingPolicy\nmetadata: {name: a}\nspec:\n  clusterSelectors: [{matchLabels: {place: here}}]\n  downsync: [{objectSelectors: [{matchLabels: {app: a}}]}]\n";
-    fleet.center.apply("root:p", &(namespace("shop") + &config_map("c", "a", "first")));
+    fleet.center.apply(
+        "root:p",
+        &(namespace("shop") + &config_map("c", "a", "first")),
+    );
     fleet.policy("a", "");
     fleet.is_current("a", 2);
-    fleet.center.apply("root:q", &(namespace("shop") + &config_map("c", "a", "second")));
+    fleet.center.apply(
+        "root:q",
+        &(namespace("shop") + &config_map("c", "a", "second")),
+    );
     fleet.center.apply("root:q", policy);
     eventually("the second shows Conflict", || {
         let status = fleet.center.get("root:q", &["bindingpolicy", "a"])?["status"].to_string();
-        if status.contains("Conflict") { Ok(()) } else { Err(status) }
+        if status.contains("Conflict") {
+            Ok(())
+        } else {
+            Err(status)
+        }
     });
     fleet.edge_shows(&["cm", "c", "-n", "shop"], "/data/colour", &json!("first"));
-    fleet.center.kubectl("root:p", &["delete", "bindingpolicy", "a"]).expect();
+    fleet
+        .center
+        .kubectl("root:p", &["delete", "bindingpolicy", "a"])
+        .expect();
     fleet.edge_shows(&["cm", "c", "-n", "shop"], "/data/colour", &json!("second"));
 }
 
@@ -238,25 +393,51 @@ fn two_workspaces_on_one_identity_the_first_keeps_it() {
 fn problems_are_named_and_the_rest_goes_on() {
     let Some(fleet) = Fleet::start() else { return };
     // Valid for the center, which does not judge workloads, but not for the edge.
-    let wrong = deployment("wrong", "a", 1).replace("{matchLabels: {d: wrong}}", "{matchLabels: {d: other}}");
+    let wrong = deployment("wrong", "a", 1)
+        .replace("{matchLabels: {d: wrong}}", "{matchLabels: {d: other}}");
     let kind = "---\napiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: gadgets.example.com, labels: {app: a}}\nspec:\n  group: example.com\n  scope: Namespaced\n  names: {plural: gadgets, singular: gadget, kind: Gadget, listKind: GadgetList}\n  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]\n";
-    fleet.center.apply("root:p", &(namespace("shop") + &config_map("c", "a", "blue") + &wrong + kind));
-    eventually("the kind is served", || fleet.center.kubectl("root:p", &["get", "gadgets", "-A"]).json().or_else(|e| if e.contains("EOF") { Ok(Value::Null) } else { Err(e) }));
+    fleet.center.apply(
+        "root:p",
+        &(namespace("shop") + &config_map("c", "a", "blue") + &wrong + kind),
+    );
+    eventually("the kind is served", || {
+        fleet
+            .center
+            .kubectl("root:p", &["get", "gadgets", "-A"])
+            .json()
+            .or_else(|e| {
+                if e.contains("EOF") {
+                    Ok(Value::Null)
+                } else {
+                    Err(e)
+                }
+            })
+    });
     fleet.center.apply("root:p", "apiVersion: example.com/v1\nkind: Gadget\nmetadata: {name: g, namespace: shop, labels: {app: a}}\nspec: {size: 1}\n");
     fleet.policy("a", "");
     fleet.policy_says("a", "Invalid");
     fleet.edge_shows(&["cm", "c", "-n", "shop"], "/data/colour", &json!("blue"));
-    fleet.edge_shows(&["gadgets.example.com", "g", "-n", "shop"], "/spec/size", &json!(1));
+    fleet.edge_shows(
+        &["gadgets.example.com", "g", "-n", "shop"],
+        "/spec/size",
+        &json!(1),
+    );
 }
 
 #[test]
 fn a_join_file_opens_the_door_once() {
     let Some(fleet) = Fleet::start() else { return };
     let mut thief = Command::new("timeout");
-    thief.args(["30", ATOLL, "agent", "--join"]).arg(fleet.join_file("e1")).arg("--kubeconfig");
+    thief
+        .args(["30", ATOLL, "agent", "--join"])
+        .arg(fleet.join_file("e1"))
+        .arg("--kubeconfig");
     // Another edge: it has no Secret with the first one's key.
     let other = RealEdge::start(&fleet.scratch.path().join("other")).unwrap();
-    thief.arg(other.kubeconfig()).arg("--state-directory").arg(fleet.scratch.path().join("thief"));
+    thief
+        .arg(other.kubeconfig())
+        .arg("--state-directory")
+        .arg(fleet.scratch.path().join("thief"));
     let why = Answer::of(&mut thief).refused();
     assert!(why.contains("another key"), "{why}");
 }

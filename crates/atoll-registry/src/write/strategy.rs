@@ -25,7 +25,9 @@ const ALWAYS_ACTING: &[&str] = &[
 /// Whether objects of this kind are completed with defaults in such a cluster.
 fn defaults(kind: ClusterKind, definition: &Definition) -> bool {
     // A CustomResourceDefinition acts everywhere, so its defaults do; a built-in kind's are the edge's business.
-    kind.acts() || definition.source == Source::Crd || ALWAYS_ACTING.contains(&definition.group.as_str())
+    kind.acts()
+        || definition.source == Source::Crd
+        || ALWAYS_ACTING.contains(&definition.group.as_str())
 }
 
 /// Prunes, normalizes and completes an object; gives the texts of unknown fields.
