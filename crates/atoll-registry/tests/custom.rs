@@ -289,3 +289,43 @@ async fn definitions_made_at_once_all_count() {
         4
     );
 }
+
+#[tokio::test]
+async fn custom_objects_are_listed_and_watched_across_clusters() {
+    let w = World::new().await;
+    let all = w.at("*", "example.dev/v1/widgets");
+    assert_eq!(
+        all.names(ListOptions::default()).await.unwrap_err().code,
+        404,
+        "nobody has any"
+    );
+    for (cluster, name) in [("u1", "a"), ("u2", "b")] {
+        w.at(cluster, CRDS)
+            .create(crd("widgets", "Widget"))
+            .await
+            .unwrap();
+        w.at(&format!("{cluster}/default"), "example.dev/v1/widgets")
+            .create(widget(name))
+            .await
+            .unwrap();
+    }
+    let list = all.list_with(ListOptions::default()).await.unwrap();
+    let shown: Vec<_> = list
+        .objects
+        .iter()
+        .map(|o| format!("{}/{}", o.cluster(), o.name()))
+        .collect();
+    assert_eq!(shown, ["u1/a", "u2/b"]);
+    assert_eq!(list.objects[1].value().unwrap()["kind"], "Widget");
+    let mut stream = all
+        .watch(atoll_registry::WatchOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(next(&mut stream).await, "ADDED a");
+    assert_eq!(next(&mut stream).await, "ADDED b");
+    w.at("u1/default", "example.dev/v1/widgets")
+        .delete("a")
+        .await
+        .unwrap();
+    assert_eq!(next(&mut stream).await, "DELETED a");
+}

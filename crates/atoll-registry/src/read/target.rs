@@ -6,7 +6,7 @@ use atoll_kube::{GroupResource, Status, definition::Verb};
 use atoll_store::Snapshot;
 
 use crate::{
-    Call, ClusterKind, ClusterName, Registry, ResourceId, Served,
+    Call, ClusterKind, ClusterName, ObjectKey, Registry, ResourceId, Served,
     surface::{self, Entry, Surface},
 };
 
@@ -50,9 +50,15 @@ impl Target {
                 })
             }
         };
-        let entry: Option<&Entry> = match &place {
-            Some(place) => place.surface.resource(&resource.group, &resource.resource),
-            None => surface::everywhere(&resource.group, &resource.resource),
+        let entry = match &place {
+            Some(place) => place
+                .surface
+                .resource(&resource.group, &resource.resource)
+                .cloned(),
+            None => match surface::everywhere(&resource.group, &resource.resource) {
+                Some(entry) => Some(entry.clone()),
+                None => somewhere(registry, snapshot, &resource.group, &resource.resource)?,
+            },
         };
         let entry = entry.ok_or_else(Status::no_such_path)?;
         let definition = entry.definition.clone();
@@ -118,6 +124,31 @@ impl Target {
     pub(crate) fn place(&self) -> Result<&Place, Status> {
         self.place.as_ref().ok_or_else(Status::method_not_allowed)
     }
+}
+
+/// What answers for a custom resource in the first cluster that has an object of it: how a read over all clusters shows
+/// objects whose definitions may differ. Only apiVersion and kind are taken from it.
+fn somewhere(
+    registry: &Registry,
+    snapshot: &dyn Snapshot,
+    group: &str,
+    resource: &str,
+) -> Result<Option<Entry>, Status> {
+    let family = ResourceId::custom(group, resource).family();
+    let Some(first) = snapshot.range(&family, None).next() else {
+        return Ok(None);
+    };
+    let (key, _) = first.map_err(super::read_error)?;
+    let Some(parts) = ObjectKey::parse(&key) else {
+        return Ok(None);
+    };
+    let cluster = ClusterName::new(parts.cluster);
+    let kind = registry.cluster_kind(&cluster)?;
+    let surface = surface::load_in(registry, snapshot, &cluster, kind)?;
+    Ok(surface
+        .resource(group, resource)
+        .filter(|e| e.id().identity == parts.identity)
+        .cloned())
 }
 
 /// The name in a call that is about one object.
