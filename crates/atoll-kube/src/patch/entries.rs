@@ -3,6 +3,9 @@
 //! An entry's identity is its manager, operation, subresource and, for plain updates, its version: an applier keeps its
 //! one entry when it goes to another version. Entries are written in Kubernetes' order, so equal records are equal JSON.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
+
 use serde_json::{Map, Value};
 
 use super::fieldset::{FieldsError, Set};
@@ -89,10 +92,15 @@ impl Entry {
 
     /// Whether both are the same manager's record.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.operation == other.operation
-            && self.manager == other.manager
-            && self.subresource == other.subresource
-            && (self.operation == Operation::Apply || self.api_version == other.api_version)
+        self.identity() == other.identity()
+    }
+
+    fn identity(&self) -> (&str, Operation, &str, &str) {
+        let version = match self.operation {
+            Operation::Apply => "",
+            Operation::Update => self.api_version.as_str(),
+        };
+        (&self.manager, self.operation, version, &self.subresource)
     }
 
     /// The order in which entries of equal age are folded and conflicts are listed.
@@ -172,13 +180,22 @@ impl Entries {
             Value::Array(list) => list,
             _ => return Err(EntriesError::NotAList),
         };
-        let mut entries: Vec<Entry> = Vec::with_capacity(list.len());
-        for (at, entry) in list.iter().enumerate() {
-            let entry = Entry::decode(at, entry)?;
-            match entries.iter_mut().find(|e| e.is_same(&entry)) {
-                Some(twin) => *twin = entry,
-                None => entries.push(entry),
-            }
+        let decode = |(at, entry)| Entry::decode(at, entry);
+        let mut entries = list
+            .iter()
+            .enumerate()
+            .map(decode)
+            .collect::<Result<Vec<_>, _>>()?;
+        // Of several entries of one manager the last one counts.
+        if entries.len() > 1 {
+            entries.sort_by(|l, r| l.identity().cmp(&r.identity()));
+            entries.dedup_by(|later, first| {
+                let same = later.is_same(first);
+                if same {
+                    std::mem::swap(later, first);
+                }
+                same
+            });
         }
         Ok(Self(entries))
     }
@@ -233,27 +250,27 @@ impl Entries {
         oldest.sort_by(|l, r| l.time.cmp(&r.time).then_with(|| l.name().cmp(&r.name())));
         let mut left = updates;
         // The first entry of each version, which waits for a second one to be folded with.
-        let mut firsts: Vec<Entry> = Vec::new();
+        let mut firsts: BTreeMap<String, Entry> = BTreeMap::new();
         for entry in oldest {
             if left <= MAX_UPDATE_MANAGERS {
                 kept.push(entry);
                 continue;
             }
-            match firsts
-                .iter_mut()
-                .find(|e| e.api_version == entry.api_version)
-            {
-                Some(first) => {
+            match firsts.entry(entry.api_version.clone()) {
+                Slot::Occupied(mut slot) => {
+                    let first = slot.get_mut();
                     ANCIENT.clone_into(&mut first.manager);
                     first.subresource.clear();
                     first.fields = std::mem::take(&mut first.fields).union(entry.fields);
                     first.time = entry.time;
                     left -= 1;
                 }
-                None => firsts.push(entry),
+                Slot::Vacant(slot) => {
+                    slot.insert(entry);
+                }
             }
         }
-        kept.append(&mut firsts);
+        kept.extend(firsts.into_values());
         self.0 = kept;
     }
 }

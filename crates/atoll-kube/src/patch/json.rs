@@ -7,6 +7,7 @@
 use serde_json::Value;
 
 use super::order::same;
+use crate::schema::decode::MAX_DEPTH;
 use crate::status::{Reason, Status};
 
 /// The most operations in one patch.
@@ -14,6 +15,9 @@ pub const MAX_OPERATIONS: usize = 10_000;
 
 /// The most bytes of JSON that the `copy` operations of one patch may add.
 pub const MAX_COPIED: usize = 3 * 1024 * 1024;
+
+/// The most list items that the operations of one patch may move aside.
+const MAX_SHIFTED: usize = 50_000_000;
 
 /// Applies the operations in `patch`. On an error `document` is left as far as the operations before went.
 pub fn json(document: &mut Value, patch: &Value) -> Result<(), Status> {
@@ -36,9 +40,14 @@ pub fn json(document: &mut Value, patch: &Value) -> Result<(), Status> {
         );
         return Err(Status::new(413, Reason::RequestEntityTooLarge, message));
     }
-    let mut copied = 0;
+    let mut work = Work {
+        depth: depth(document),
+        ..Work::default()
+    };
     for operation in operations {
-        apply(document, operation, &mut copied).map_err(refused)?;
+        Operation(operation)
+            .apply(document, &mut work)
+            .map_err(refused)?;
     }
     Ok(())
 }
@@ -55,139 +64,214 @@ fn refused(why: String) -> Status {
 
 type Outcome<T = ()> = Result<T, String>;
 
-fn apply(document: &mut Value, operation: &Value, copied: &mut usize) -> Outcome {
-    let text = |name: &str| operation.get(name).and_then(Value::as_str);
-    let value = || operation.get("value").cloned().unwrap_or(Value::Null);
-    let path = |what: &str| {
-        text("path").ok_or_else(|| format!("{what} operation failed to decode path: operation missing path field: missing value"))
-    };
-    let from = |what: &str| {
-        text("from").ok_or_else(|| format!("{what} operation failed to decode from: operation, missing from field: missing value"))
-    };
-    match text("op").unwrap_or("unknown") {
-        "add" => {
-            let path = path("add")?;
-            let absent = || {
-                format!(
-                    "add operation does not apply: doc is missing path: \"{path}\": missing value"
-                )
-            };
-            let (container, key) = find(document, path).ok_or_else(absent)?;
-            add(container, &key, value())
-                .map_err(|e| format!("error in add for path: '{path}': {e}"))
+/// What a patch has cost so far. A small patch may not make much work, nor a document too deep to walk.
+#[derive(Default)]
+struct Work {
+    copied: usize,
+    shifted: usize,
+    /// The document is not nested deeper than this.
+    depth: usize,
+}
+
+impl Work {
+    fn copy(&mut self, value: &Value) -> Outcome {
+        self.copied += value.to_string().len();
+        if self.copied > MAX_COPIED {
+            let copied = self.copied;
+            return Err(format!(
+                "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit {MAX_COPIED}"
+            ));
         }
-        "remove" => {
-            let path = path("remove")?;
-            let absent = || {
-                format!(
-                    "remove operation does not apply: doc is missing path: \"{path}\": missing value"
-                )
-            };
-            let (container, key) = find(document, path).ok_or_else(absent)?;
-            remove(container, &key)
-                .map_err(|e| format!("error in remove for path: '{path}': {e}"))?;
-            Ok(())
+        Ok(())
+    }
+
+    fn shift(&mut self, container: &Value) -> Outcome {
+        self.shifted += container.as_array().map_or(0, Vec::len);
+        if self.shifted > MAX_SHIFTED {
+            return Err("the patch inserts into and removes from long lists too often".to_owned());
         }
-        "replace" => {
-            let path = path("replace")?;
-            if path.is_empty() {
-                let value = value();
-                if !value.is_object() && !value.is_array() {
-                    return Err(
-                        "replace operation value must be object or array: %!w(<nil>)".to_owned(),
-                    );
-                }
-                *document = value;
-                return Ok(());
-            }
-            let absent = || {
-                format!(
-                    "replace operation does not apply: doc is missing path: {path}: missing value"
-                )
-            };
-            let (container, key) = find(document, path).ok_or_else(absent)?;
-            let no_key = |_| {
-                format!(
-                    "replace operation does not apply: doc is missing key: {path}: missing value"
-                )
-            };
-            match container {
-                Value::Array(items) => {
-                    let at = index(&key, items.len()).map_err(no_key)?;
-                    items[at] = value();
-                }
-                other => add(other, &key, value())?,
-            }
-            Ok(())
+        Ok(())
+    }
+
+    /// Notes that something of depth `inner` was put at `path`.
+    fn nest(&mut self, document: &Value, path: &str, inner: usize) -> Outcome {
+        self.depth = self.depth.max(path.matches('/').count() + inner);
+        if self.depth > MAX_DEPTH {
+            self.depth = depth(document);
         }
-        "move" => {
-            let from = from("move")?;
-            let absent = || {
-                format!(
-                    "move operation does not apply: doc is missing from path: {from}: missing value"
-                )
-            };
-            let (container, key) = find(document, from).ok_or_else(absent)?;
-            let moved = remove(container, &key)
-                .map_err(|e| format!("error in move for path: '{key}': {e}"))?;
-            let path = path("move")?;
-            let absent = || {
-                format!(
-                    "move operation does not apply: doc is missing destination path: {path}: missing value"
-                )
-            };
-            let (container, key) = find(document, path).ok_or_else(absent)?;
-            add(container, &key, moved)
-                .map_err(|e| format!("error in move for path: '{path}': {e}"))
+        if self.depth > MAX_DEPTH {
+            return Err(format!(
+                "the patched document is nested deeper than {MAX_DEPTH} levels"
+            ));
         }
-        "copy" => {
-            let from = from("copy")?;
-            let absent = || {
-                format!(
-                    "copy operation does not apply: doc is missing from path: {from}: missing value"
-                )
-            };
-            let (container, key) = find(document, from).ok_or_else(absent)?;
-            let source = get(container, &key)
-                .map_err(|e| format!("error in copy for from: '{from}': {e}"))?;
-            let source = source.cloned().unwrap_or(Value::Null);
-            *copied += source.to_string().len();
-            if *copied > MAX_COPIED {
-                return Err(format!(
-                    "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit {MAX_COPIED}"
-                ));
-            }
-            let path = path("copy")?;
-            let absent = || {
-                format!(
-                    "copy operation does not apply: doc is missing destination path: {path}: missing value"
-                )
-            };
-            let (container, key) = find(document, path).ok_or_else(absent)?;
-            add(container, &key, source)
-                .map_err(|e| format!("error while adding value during copy: {e}"))
-        }
-        "test" => {
-            let path = path("test")?;
-            let failed = || format!("testing value {path} failed: test failed");
-            let expected = value();
-            let found = if path.is_empty() {
-                Some(&*document)
+        Ok(())
+    }
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// One operation, as it is written in the patch.
+struct Operation<'a>(&'a Value);
+
+impl<'a> Operation<'a> {
+    fn text(&self, name: &str) -> Option<&'a str> {
+        self.0.get(name).and_then(Value::as_str)
+    }
+
+    fn kind(&self) -> &'a str {
+        self.text("op").unwrap_or("unknown")
+    }
+
+    fn path(&self) -> Outcome<&'a str> {
+        let fault = || {
+            let kind = self.kind();
+            format!(
+                "{kind} operation failed to decode path: operation missing path field: missing value"
+            )
+        };
+        self.text("path").ok_or_else(fault)
+    }
+
+    fn from(&self) -> Outcome<&'a str> {
+        let fault = || {
+            let kind = self.kind();
+            format!(
+                "{kind} operation failed to decode from: operation, missing from field: missing value"
+            )
+        };
+        self.text("from").ok_or_else(fault)
+    }
+
+    fn value(&self) -> Value {
+        self.0.get("value").cloned().unwrap_or(Value::Null)
+    }
+
+    /// The container that `pointer` leads into and the last step; `fault` says what is missing otherwise.
+    fn find<'d>(
+        &self,
+        document: &'d mut Value,
+        pointer: &str,
+        fault: &str,
+    ) -> Outcome<(&'d mut Value, String)> {
+        let absent = || {
+            let kind = self.kind();
+            let quoted = matches!(kind, "add" | "remove");
+            let shown = if quoted {
+                format!("\"{pointer}\"")
             } else {
-                let absent = || {
-                    format!("test operation does not apply: is missing path: {path}: missing value")
-                };
-                let (container, key) = find(document, path).ok_or_else(absent)?;
-                get(container, &key)
-                    .map_err(|e| format!("error in test for path: '{path}': {e}"))?
+                pointer.to_owned()
             };
-            if same(found.unwrap_or(&Value::Null), &expected) {
+            format!("{kind} operation does not apply: {fault}: {shown}: missing value")
+        };
+        find(document, pointer).ok_or_else(absent)
+    }
+
+    fn apply(&self, document: &mut Value, work: &mut Work) -> Outcome {
+        match self.kind() {
+            "add" => self.add(document, work),
+            "remove" => {
+                let path = self.path()?;
+                let (container, key) = self.find(document, path, "doc is missing path")?;
+                work.shift(container)?;
+                let removed = remove(container, &key);
+                removed.map_err(|e| format!("error in remove for path: '{path}': {e}"))?;
                 Ok(())
-            } else {
-                Err(failed())
             }
+            "replace" => self.replace(document, work),
+            "move" => self.relocate(document, work),
+            "copy" => self.copy(document, work),
+            "test" => self.test(document),
+            other => Err(format!("Unexpected kind: {other}")),
         }
-        other => Err(format!("Unexpected kind: {other}")),
+    }
+
+    fn add(&self, document: &mut Value, work: &mut Work) -> Outcome {
+        let path = self.path()?;
+        let (container, key) = self.find(document, path, "doc is missing path")?;
+        work.shift(container)?;
+        let value = self.value();
+        let inner = depth(&value);
+        add(container, &key, value).map_err(|e| format!("error in add for path: '{path}': {e}"))?;
+        work.nest(document, path, inner)
+    }
+
+    fn replace(&self, document: &mut Value, work: &mut Work) -> Outcome {
+        let path = self.path()?;
+        let value = self.value();
+        let inner = depth(&value);
+        if path.is_empty() {
+            if inner == 0 {
+                let fault = "replace operation value must be object or array: %!w(<nil>)";
+                return Err(fault.to_owned());
+            }
+            *document = value;
+            return work.nest(document, path, inner);
+        }
+        match self.find(document, path, "doc is missing path")? {
+            (Value::Array(items), key) => {
+                let absent = |_| {
+                    format!(
+                        "replace operation does not apply: doc is missing key: {path}: missing value"
+                    )
+                };
+                let at = index(&key, items.len()).map_err(absent)?;
+                items[at] = value;
+            }
+            (container, key) => add(container, &key, value)?,
+        }
+        work.nest(document, path, inner)
+    }
+
+    fn relocate(&self, document: &mut Value, work: &mut Work) -> Outcome {
+        let from = self.from()?;
+        let (container, key) = self.find(document, from, "doc is missing from path")?;
+        work.shift(container)?;
+        let moved =
+            remove(container, &key).map_err(|e| format!("error in move for path: '{key}': {e}"))?;
+        let path = self.path()?;
+        let (container, key) = self.find(document, path, "doc is missing destination path")?;
+        work.shift(container)?;
+        add(container, &key, moved)
+            .map_err(|e| format!("error in move for path: '{path}': {e}"))?;
+        work.nest(document, path, work.depth)
+    }
+
+    fn copy(&self, document: &mut Value, work: &mut Work) -> Outcome {
+        let from = self.from()?;
+        let (container, key) = self.find(document, from, "doc is missing from path")?;
+        let source = get(container, &key)
+            .map_err(|e| format!("error in copy for from: '{from}': {e}"))?
+            .cloned()
+            .unwrap_or(Value::Null);
+        work.copy(&source)?;
+        let path = self.path()?;
+        let (container, key) = self.find(document, path, "doc is missing destination path")?;
+        work.shift(container)?;
+        add(container, &key, source)
+            .map_err(|e| format!("error while adding value during copy: {e}"))?;
+        work.nest(document, path, work.depth)
+    }
+
+    fn test(&self, document: &mut Value) -> Outcome {
+        let path = self.path()?;
+        let found = if path.is_empty() {
+            Some(&*document)
+        } else {
+            let (container, key) = self.find(document, path, "is missing path")?;
+            get(container, &key).map_err(|e| format!("error in test for path: '{path}': {e}"))?
+        };
+        let expected = self.0.get("value").unwrap_or(&Value::Null);
+        if same(found.unwrap_or(&Value::Null), expected) {
+            Ok(())
+        } else {
+            Err(format!("testing value {path} failed: test failed"))
+        }
     }
 }
 
@@ -491,14 +575,45 @@ mod tests {
             status.message,
             "The allowed maximum operations in a JSON patch is 10000, got 10001"
         );
-        let doubling = json!({"op": "copy", "from": "", "path": "/a"});
-        let _ = doubling;
         let copy = json!({"op": "copy", "from": "/a", "path": "/a/-"});
         let mut document = json!({"a": ["x".repeat(1000)]});
         assert_eq!(
             json(&mut document, &Value::Array(vec![copy; 100]))
                 .unwrap_err()
                 .code,
+            422
+        );
+    }
+
+    #[test]
+    fn a_patch_cannot_nest_a_document_out_of_reach() {
+        let deeper = [
+            json!({"op": "add", "path": "/t", "value": {}}),
+            json!({"op": "move", "from": "/a", "path": "/t/a"}),
+            json!({"op": "move", "from": "/t", "path": "/a"}),
+        ];
+        let patch =
+            |times: usize| Value::Array(deeper.iter().cycle().take(3 * times).cloned().collect());
+        let mut document = json!({"a": {}});
+        json(&mut document, &patch(50)).unwrap();
+        let status = json(&mut document, &patch(100)).unwrap_err();
+        let why = "the patched document is nested deeper than 100 levels";
+        assert_eq!(status.details.unwrap().causes[0].message, why);
+        // Going up and down is no reason.
+        let around = [
+            json!({"op": "move", "from": "/a", "path": "/b"}),
+            json!({"op": "move", "from": "/b", "path": "/a"}),
+        ];
+        let around = around.iter().cycle().take(1000).cloned().collect();
+        json(&mut json!({"a": {"b": 1}}), &Value::Array(around)).unwrap();
+    }
+
+    #[test]
+    fn long_lists_are_not_shifted_without_end() {
+        let mut document = json!({"a": vec![0; 20_000]});
+        let patch = vec![json!({"op": "add", "path": "/a/0", "value": 1}); 3_000];
+        assert_eq!(
+            json(&mut document, &Value::Array(patch)).unwrap_err().code,
             422
         );
     }

@@ -1,6 +1,7 @@
 //! Strategic merge patch and server-side apply as tables, on one made-up kind that has every sort of list and map.
 
 mod apply;
+mod hostile;
 mod native;
 mod properties;
 mod strategic;

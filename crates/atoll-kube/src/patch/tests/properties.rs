@@ -137,6 +137,9 @@ proptest! {
         let Some(live) = live else { return Ok(()) };
         let owned = Entries::of(&live).unwrap().0.into_iter().fold(Set::EMPTY, |set, e| set.union(e.fields));
         for path in spec_fields(&live).leaves().paths() {
+            if path == Path::fields(["spec"]) {
+                continue; // a struct of a built-in kind, there without being written
+            }
             // A leaf is owned itself, or it is part of something that is owned whole.
             let covered = (1..=path.0.len()).any(|n| owned.has(&path.0[..n]));
             prop_assert!(covered, "nobody owns {path} of {live}");

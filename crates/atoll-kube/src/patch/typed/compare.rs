@@ -4,7 +4,7 @@
 //! order, without searching.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
@@ -296,19 +296,19 @@ fn everything(ty: Type<'_>, value: &Value, skip: Option<&Set>) -> Place {
                 return place;
             };
             let item = ty.item();
-            let unique = steps.iter().collect::<BTreeSet<_>>().len() == steps.len();
-            let duplicated =
-                |step: &PathElement| !unique && steps.iter().filter(|s| *s == step).count() > 1;
-            let mut nodes = Place::default();
-            for (step, value) in steps.iter().zip(items) {
-                let below = if duplicated(step) {
-                    Place::LEAF
-                } else {
-                    everything(item, value, None)
-                };
-                nodes.push(step.clone(), below);
+            let mut places = BTreeMap::new();
+            for (step, value) in steps.into_iter().zip(items) {
+                // Items of one step are one leaf together: they cannot be told apart.
+                places
+                    .entry(step)
+                    .and_modify(|value| *value = None)
+                    .or_insert(Some(value));
             }
-            place.nodes = nodes.sorted().nodes;
+            place.nodes.reserve_exact(places.len());
+            for (step, value) in places {
+                let below = value.map_or(Place::LEAF, |value| everything(item, value, None));
+                place.push(step, below);
+            }
         }
         _ => {}
     }
