@@ -79,6 +79,7 @@ impl Compiled {
             // Part of its parent: empty when it is absent. Its own node, the rest shared.
             let mut node = (*self.component(name)).clone();
             node.default = Some(Value::Object(Map::new()));
+            node.always_there = true;
             node.has_defaults = true;
             return SchemaRef::new(node);
         }

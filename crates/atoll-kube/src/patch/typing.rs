@@ -214,7 +214,7 @@ impl<'a> Type<'a> {
             return Some(&EMPTY);
         }
         let field = schema.properties.get(name)?;
-        if matches!(&field.default, Some(Value::Object(map)) if map.is_empty()) {
+        if field.always_there {
             return Some(&EMPTY);
         }
         let required = schema.required.iter().any(|r| r == name);

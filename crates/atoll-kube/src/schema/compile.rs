@@ -107,6 +107,7 @@ fn node(openapi: &Value, path: &str, errors: &mut Vec<FieldError>) -> Schema {
         embedded_resource: flag("x-kubernetes-embedded-resource"),
         required: texts(fields.get("required")),
         default: fields.get("default").filter(|d| !d.is_null()).cloned(),
+        always_there: false,
         format: text("format").to_owned(),
         unique_entries: list_type != ListType::Atomic,
         list_type,

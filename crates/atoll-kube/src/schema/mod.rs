@@ -180,6 +180,8 @@ pub struct Schema {
     pub required: Vec<String>,
     /// What an absent field becomes.
     pub default: Option<Value>,
+    /// A part of its parent that is never absent, only empty: a struct of a built-in kind.
+    pub always_there: bool,
     /// `format`, empty when there is none.
     pub format: String,
     /// How the list is told apart and owned.

@@ -19,8 +19,20 @@ use crate::time::Timestamp;
 /// A kind with every sort of list and map.
 static THING: LazyLock<Arc<Schema>> = LazyLock::new(|| {
     let openapi = serde_json::from_str(include_str!("thing.json")).unwrap();
-    Schema::from_openapi(&openapi, false).unwrap()
+    Arc::new(with_structs(
+        &Schema::from_openapi(&openapi, false).unwrap(),
+    ))
 });
+
+/// The same schema, with what is `{}` by default taken for structs, as the built-in kinds' schemas have them.
+fn with_structs(schema: &Schema) -> Schema {
+    let mut schema = schema.clone();
+    schema.always_there = schema.default == Some(json!({}));
+    for field in schema.properties.values_mut() {
+        *field = with_structs(field).into();
+    }
+    schema
+}
 
 /// No schema at all.
 static FREE: LazyLock<Arc<Schema>> = LazyLock::new(|| {
