@@ -2,7 +2,9 @@
 //!
 //!     cargo run --release -p atoll-store --example load -- [appends] [in flight] [row bytes]
 //!
-//! The environment can set the budgets MEMTABLE, CACHE and WINDOW (MiB) and ATOLL_LOAD_DIRECTORY. The rows are like ConfigMaps of many logical clusters, so they compress as such rows do.
+//! The environment can set the budgets MEMTABLE, CACHE and WINDOW (MiB) and ATOLL_LOAD_DIRECTORY, which then stays; with 0
+//! appends it is only opened, to see what a start costs. The rows are like ConfigMaps of many logical clusters, so they
+//! compress as such rows do.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -239,6 +241,54 @@ fn read(store: &EmbeddedStore, appends: u64) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How long one event takes to reach all of its watchers, alone and among many watches that it does not concern.
+async fn watch(store: &Arc<EmbeddedStore>, watchers: usize, idle: u64) -> Result<(), Failure> {
+    let prefix = Prefix::new(["", "events", "", "root"]);
+    let told = Arc::new(AtomicU64::new(0));
+    let all = Arc::new(tokio::sync::Notify::new());
+    let others: Vec<_> = (0..idle)
+        .map(|n| {
+            store.watch(
+                Prefix::new(["", "events", "", &format!("idle{n}")]),
+                store.head(),
+            )
+        })
+        .collect::<Result<_, _>>()?;
+    let mut tasks = Vec::new();
+    for _ in 0..watchers {
+        let mut watch = store.watch(prefix.clone(), store.head())?;
+        let (told, all) = (Arc::clone(&told), Arc::clone(&all));
+        tasks.push(tokio::spawn(async move {
+            while let atoll_store::WatchItem::Event(_) = watch.next().await {
+                if (told.fetch_add(1, Ordering::AcqRel) + 1).is_multiple_of(watchers as u64) {
+                    all.notify_one();
+                }
+            }
+        }));
+    }
+    let mut took = Vec::new();
+    for n in 0..50 {
+        let start = Instant::now();
+        let key = Key::new(["", "events", "", "root", "default", "a"]);
+        store
+            .append(Append {
+                checks: vec![],
+                writes: vec![Write::Put(key, row(n, 1024))],
+            })
+            .await?;
+        all.notified().await;
+        took.push(start.elapsed());
+    }
+    took.sort();
+    println!(
+        "watch          {:>10.2} ms   median from append to the last of {watchers} watchers, {idle} others open",
+        took[25].as_secs_f64() * 1e3
+    );
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    drop(others);
+    Ok(())
+}
+
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<(), Failure> {
     let arguments: Vec<u64> = std::env::args()
@@ -258,8 +308,14 @@ async fn main() -> Result<(), Failure> {
         start.elapsed().as_secs_f64() * 1e3,
         status("VmRSS")
     );
+    if appends == 0 {
+        return Ok(());
+    }
     write(&store, appends, in_flight, bytes as usize).await?;
     read(&store, appends)?;
+    for (watchers, idle) in [(1, 10), (1, 100_000), (1000, 10)] {
+        watch(&store, watchers, idle).await?;
+    }
     drop(store);
     let start = Instant::now();
     let store = embedded::open(options(&directory))?;
@@ -269,6 +325,8 @@ async fn main() -> Result<(), Failure> {
         status("VmRSS")
     );
     drop(store);
-    std::fs::remove_dir_all(&directory)?;
+    if std::env::var_os("ATOLL_LOAD_DIRECTORY").is_none() {
+        std::fs::remove_dir_all(&directory)?;
+    }
     Ok(())
 }

@@ -23,6 +23,8 @@ use crate::log::segment::{self, Header};
 use crate::log::{frame, reader, sync_directory};
 use crate::{Incarnation, Revision, StoreId};
 
+/// What the directories in which links are gathered are called, inside the store's.
+pub(crate) const STAGING: &str = "backup-";
 const MANIFEST: &str = "MANIFEST";
 const MANIFEST_TITLE: &str = "atoll backup 1";
 /// Names the replica's present table set; written by renaming, so it is whole at any moment.
@@ -98,7 +100,7 @@ pub fn backup(directory: &Path, target: &Path) -> Result<Summary, BackupError> {
     }
     make_empty(target)?;
     // Links first: they are quick, and a file that is linked cannot vanish while it is copied.
-    let staging = directory.join(format!("backup-{}", Uuid::new_v4().simple()));
+    let staging = directory.join(format!("{STAGING}{}", Uuid::new_v4().simple()));
     let result = stage(directory, &staging).and_then(|()| copy_out(&staging, target));
     let removed = fs::remove_dir_all(&staging);
     let summary = result?;
@@ -137,18 +139,22 @@ fn link_segments(from: &Path, to: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// Links one file; one that has vanished meanwhile, or is linked already, is passed over.
+/// Links one file, or copies it where links cannot be made. One that has vanished meanwhile, or is there already, is passed
+/// over.
 fn link(from: &Path, to: &Path) -> Result<(), BackupError> {
+    let passed_over = |e: &io::Error| {
+        matches!(
+            e.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
+        )
+    };
     match fs::hard_link(from, to) {
-        Err(e)
-            if !matches!(
-                e.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
-            ) =>
-        {
-            Err(failed("link", from)(e))
-        }
-        _ => Ok(()),
+        Err(e) if passed_over(&e) => Ok(()),
+        Err(_) => match fs::copy(from, to) {
+            Err(e) if !passed_over(&e) => Err(failed("copy", from)(e)),
+            _ => Ok(()),
+        },
+        Ok(()) => Ok(()),
     }
 }
 

@@ -4,7 +4,8 @@
 //! revision; and tells [`Watch`]es every [`Event`] once and in order. Nobody sees a write before it is durable.
 //!
 //! [`embedded`] is the engine for one process: a log of our own and an on-disk replica derived from it. Later engines (etcd
-//! is next) put another log under the same replica and have to pass the same conformance suite.
+//! is next) put another log under the same replica and have to pass the same conformance suite. How the embedded engine
+//! works, why it is built on what it is, and what it costs stands in this crate's `README.md`.
 
 pub mod backup;
 #[cfg(feature = "conformance")]

@@ -9,6 +9,7 @@
 
 pub mod cases;
 pub mod model;
+mod watch_cases;
 
 use std::sync::Arc;
 

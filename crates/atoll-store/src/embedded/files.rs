@@ -2,12 +2,33 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
+use std::time::Duration;
 
 use super::OpenError;
+use crate::backup::STAGING;
 
 pub(crate) const LOG: &str = "log";
 pub(crate) const REPLICA: &str = "replica";
 const LOCK: &str = "lock";
+
+/// How old the links of a backup are when it certainly no longer runs.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+
+/// Removes what a backup that died left behind: its links would keep old files on the disk.
+pub(super) fn sweep(directory: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let is_staging = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(STAGING));
+        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+        if is_staging && age > ABANDONED {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
 
 /// Held while a store is open. The system lets go of it with the process.
 #[derive(Debug)]

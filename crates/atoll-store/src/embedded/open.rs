@@ -31,6 +31,9 @@ const WATCH_QUEUE_BYTES: usize = 1 << 20;
 pub fn open(options: Options) -> Result<Arc<EmbeddedStore>, OpenError> {
     let directory = options.directory.clone();
     let lock = files::lock(&directory)?;
+    if let Err(error) = files::sweep(&directory) {
+        tracing::warn!(%error, "what an abandoned backup left could not be removed");
+    }
     let (log_directory, replica_directory) = (directory.join(LOG), directory.join(REPLICA));
     std::fs::create_dir_all(&log_directory)
         .map_err(|e| OpenError::io("make", &log_directory, e))?;

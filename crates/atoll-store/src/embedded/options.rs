@@ -43,7 +43,7 @@ impl Options {
             indexes: Vec::new(),
             retention: Duration::from_secs(600),
             history_bytes: 1 << 30,
-            segment_bytes: 16 << 20,
+            segment_bytes: 8 << 20,
             cache_bytes: 8 << 20,
             memtable_bytes: 4 << 20,
             window_bytes: 4 << 20,

@@ -72,8 +72,8 @@ impl Tree {
         .filter_block_pinning_policy(PinningPolicy::new([true, true, false]))
         .with_compaction_filter_factory(Some(Arc::new(Rule(watermark))));
         let strategy = Leveled::default()
-            .with_l0_threshold(4)
-            .with_table_target_size(16 << 20);
+            .with_l0_threshold(8)
+            .with_table_target_size(8 << 20);
         Ok(Tree {
             tree: config.open()?,
             strategy: Arc::new(strategy),
