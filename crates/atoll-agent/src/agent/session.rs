@@ -24,6 +24,8 @@ pub(super) struct Session {
     up: mpsc::Sender<ToCenter>,
     /// Between Welcome and Resumed, when the center lost a part of its past: nothing that is held changes.
     held: bool,
+    /// Copies first heard of while held: they are this center's, and may change.
+    fresh: BTreeSet<CopyId>,
     welcomed: bool,
     sequence: u64,
     unacknowledged: BTreeMap<u64, Vec<CopyId>>,
@@ -52,6 +54,7 @@ impl Agent {
         self.session = Some(Session {
             up,
             held: false,
+            fresh: BTreeSet::new(),
             welcomed: false,
             sequence: 0,
             unacknowledged: BTreeMap::new(),
@@ -212,12 +215,15 @@ impl Agent {
             return Ok(());
         };
         let state = &self.state;
+        if session.held {
+            let new = desired.items.iter().filter_map(|item| item.copy.as_ref());
+            session
+                .fresh
+                .extend(new.filter(|id| !state.copies.contains_key(id)).cloned());
+        }
         let allowed = |item: &Item| {
-            !session.held
-                || item
-                    .copy
-                    .as_ref()
-                    .is_some_and(|id| !state.copies.contains_key(id))
+            let id = item.copy.as_ref();
+            !session.held || id.is_some_and(|id| session.fresh.contains(id))
         };
         let items: Vec<Item> = desired
             .items
