@@ -1,211 +1,138 @@
-// Answers cases with Kubernetes' own packages: one JSON object a line in, one out. See ../upstream.rs.
+// Upstream answers patches with Kubernetes' own libraries, so that ours can be compared with them.
+//
+//	upstream SCHEMA.json
+//
+// reads one request per line: what to do (apply, update or strategic), the live object (null before it is created), the
+// object or patch, who writes, and whether by force. It answers each with one line: {"ok": object} or {"error": text,
+// "status": …}. The schema is that of kind Thing in test.io/v1; main writes reset its status.
 package main
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
-	"sort"
 
-	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
-	apiextv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	extval "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
-	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
-	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
-	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/listtype"
-	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
-	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
-	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/util/duration"
-	utiljson "k8s.io/apimachinery/pkg/util/json"
-	utilval "k8s.io/apimachinery/pkg/util/validation"
-	"k8s.io/client-go/util/jsonpath"
-	"sigs.k8s.io/yaml"
-	"time"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"k8s.io/kube-openapi/pkg/validation/spec"
+	kjson "sigs.k8s.io/json"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
-type in struct {
-	Op     string          `json:"op"`
-	Text   string          `json:"text"`
-	Schema json.RawMessage `json:"schema"`
-	Object json.RawMessage `json:"object"`
+var kind = schema.GroupVersionKind{Group: "test.io", Version: "v1", Kind: "Thing"}
+
+// plain is a kind without conversion and defaults.
+type plain struct{}
+
+func (plain) New(kind schema.GroupVersionKind) (runtime.Object, error) {
+	object := &unstructured.Unstructured{Object: map[string]interface{}{}}
+	object.SetGroupVersionKind(kind)
+	return object, nil
 }
 
-func errs(e error) string {
-	if e == nil {
-		return ""
+func (plain) Default(runtime.Object) {}
+
+func (plain) Convert(_, _, _ interface{}) error { return errors.ErrUnsupported }
+
+func (plain) ConvertToVersion(in runtime.Object, _ runtime.GroupVersioner) (runtime.Object, error) {
+	return in, nil
+}
+
+func (plain) ConvertFieldLabel(_ schema.GroupVersionKind, _, _ string) (string, string, error) {
+	return "", "", errors.ErrUnsupported
+}
+
+type request struct {
+	Do      string                 `json:"do"`
+	Live    map[string]interface{} `json:"live"`
+	Object  map[string]interface{} `json:"object"`
+	Manager string                 `json:"manager"`
+	Force   bool                   `json:"force"`
+}
+
+type server struct {
+	schema *spec.Schema
+	fields *managedfields.FieldManager
+}
+
+func newServer(file string) (*server, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
 	}
-	return e.Error()
-}
-
-func first(list []string) interface{} {
-	if len(list) == 0 {
-		return nil
+	thing := &spec.Schema{}
+	if err := json.Unmarshal(text, thing); err != nil {
+		return nil, err
 	}
-	return list[0]
-}
-
-func unique(list []string) []string {
-	out := []string{}
-	sort.Strings(list)
-	for i, s := range list {
-		if i == 0 || s != list[i-1] {
-			out = append(out, s)
-		}
+	names := map[string]interface{}{"group": kind.Group, "version": kind.Version, "kind": kind.Kind}
+	thing.AddExtension("x-kubernetes-group-version-kind", []interface{}{names})
+	types, err := managedfields.NewTypeConverter(map[string]*spec.Schema{"thing": thing}, false)
+	if err != nil {
+		return nil, err
 	}
-	return out
+	status := fieldpath.NewExcludeSetFilter(fieldpath.NewSet(fieldpath.MakePathOrDie("status")))
+	resets := map[fieldpath.APIVersion]fieldpath.Filter{"test.io/v1": status}
+	fields, err := managedfields.NewDefaultCRDFieldManager(types, plain{}, plain{}, plain{}, kind, kind.GroupVersion(), "", resets)
+	return &server{thing, fields}, err
 }
 
-func handle(x in) (out map[string]interface{}) {
-	out = map[string]interface{}{}
-	defer func() {
-		if r := recover(); r != nil {
-			out["panic"] = fmt.Sprint(r)
+func (s *server) answer(r request) (interface{}, error) {
+	if r.Do == "strategic" {
+		meta := strategicpatch.PatchMetaFromOpenAPIV3{SchemaList: map[string]*spec.Schema{}, Schema: s.schema}
+		return strategicpatch.StrategicMergeMapPatchUsingLookupPatchMeta(r.Live, r.Object, meta)
+	}
+	var live runtime.Object = &unstructured.Unstructured{Object: r.Live}
+	if r.Live == nil {
+		live, _ = plain{}.New(kind)
+	}
+	object := &unstructured.Unstructured{Object: r.Object}
+	if r.Do == "apply" {
+		return s.fields.Apply(live, object, r.Manager, r.Force)
+	}
+	return s.fields.UpdateNoErrors(live, object, r.Manager), nil
+}
+
+func run() error {
+	server, err := newServer(os.Args[1])
+	if err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(os.Stdin)
+	lines.Buffer(nil, 1<<26)
+	for lines.Scan() {
+		var r request
+		if err := kjson.UnmarshalCaseSensitivePreserveInts(lines.Bytes(), &r); err != nil {
+			return err
 		}
-	}()
-	switch x.Op {
-	case "schema":
-		var v1 apiextv1.JSONSchemaProps
-		if err := json.Unmarshal(x.Schema, &v1); err != nil {
-			out["error"] = err.Error()
-			return
-		}
-		var s apiextensions.JSONSchemaProps
-		if err := apiextv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(&v1, &s, nil); err != nil {
-			out["error"] = err.Error()
-			return
-		}
-		ss, err := structuralschema.NewStructural(&s)
-		if err != nil {
-			out["error"] = err.Error()
-			return
-		}
-		var obj interface{}
-		if err := utiljson.Unmarshal(x.Object, &obj); err != nil {
-			out["error"] = err.Error()
-			return
-		}
-		unknown := pruning.PruneWithOptions(obj, ss, true, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
-		out["unknown"] = unique(unknown)
-		defaulting.PruneNonNullableNullsWithoutDefaults(obj, ss)
-		defaulting.Default(obj, ss)
-		out["object"] = obj
-		v, _, err := validation.NewSchemaValidator(&s)
-		if err != nil {
-			out["error"] = err.Error()
-			return
-		}
-		list := []string{}
-		for _, e := range validation.ValidateCustomResource(nil, obj, v) {
-			list = append(list, e.Error())
-		}
-		if m, ok := obj.(map[string]interface{}); ok {
-			for _, e := range listtype.ValidateListSetsAndMaps(nil, ss, m) {
-				list = append(list, e.Error())
-			}
-		}
-		out["errors"] = unique(list)
-	case "crd":
-		var v1 apiextv1.CustomResourceDefinition
-		if err := json.Unmarshal(x.Object, &v1); err != nil {
-			out["error"] = err.Error()
-			return
-		}
-		apiextv1.SetDefaults_CustomResourceDefinition(&v1)
-		var c apiextensions.CustomResourceDefinition
-		if err := apiextv1.Convert_v1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(&v1, &c, nil); err != nil {
-			out["error"] = err.Error()
-			return
-		}
-		list := []string{}
-		for _, e := range extval.ValidateCustomResourceDefinition(context.Background(), &c) {
-			list = append(list, e.Error())
-		}
-		out["errors"] = unique(list)
-	case "labels":
-		s, err := labels.Parse(x.Text)
-		out["error"] = errs(err)
+		answer := map[string]interface{}{}
+		result, err := server.answer(r)
 		if err == nil {
-			out["text"] = s.String()
-		}
-	case "fields":
-		s, err := fields.ParseSelector(x.Text)
-		out["error"] = errs(err)
-		if err == nil {
-			out["text"] = s.String()
-		}
-	case "quantity":
-		q, err := resource.ParseQuantity(x.Text)
-		out["error"] = errs(err)
-		if err == nil {
-			b, s := q.CanonicalizeBytes(make([]byte, 0, 60))
-			out["text"] = string(b) + string(s)
-			out["milli"] = q.MilliValue()
-			out["value"] = q.Value()
-		}
-	case "yaml":
-		b, err := yaml.YAMLToJSON([]byte(x.Text))
-		if err != nil {
-			out["error"] = true
+			answer["ok"] = result
 		} else {
-			out["value"] = json.RawMessage(b)
-		}
-	case "names":
-		out["label"] = first(utilval.IsDNS1123Label(x.Text))
-		out["subdomain"] = first(utilval.IsDNS1123Subdomain(x.Text))
-		out["label1035"] = first(utilval.IsDNS1035Label(x.Text))
-		out["qualified"] = first(utilval.IsQualifiedName(x.Text))
-		out["value"] = first(utilval.IsValidLabelValue(x.Text))
-		out["key"] = first(utilval.IsConfigMapKey(x.Text))
-	case "jsonpath":
-		var obj interface{}
-		utiljson.Unmarshal(x.Object, &obj)
-		j := jsonpath.New("x")
-		j.AllowMissingKeys(true)
-		if err := j.Parse("{" + x.Text + "}"); err != nil {
-			out["error"] = true
-			return
-		}
-		res, err := j.FindResults(obj)
-		if err != nil {
-			out["results"] = []interface{}{}
-			return
-		}
-		list := []interface{}{}
-		for _, r := range res {
-			for _, v := range r {
-				list = append(list, v.Interface())
+			answer["error"] = err.Error()
+			var status apierrors.APIStatus
+			if errors.As(err, &status) {
+				answer["status"] = status.Status()
 			}
 		}
-		out["results"] = list
-	case "duration":
-		var n int64
-		fmt.Sscan(x.Text, &n)
-		out["text"] = duration.HumanDuration(time.Duration(n) * time.Second)
+		line, err := json.Marshal(answer)
+		if err != nil {
+			return err
+		}
+		fmt.Println(string(line))
 	}
-	return
+	return lines.Err()
 }
 
 func main() {
-	sc := bufio.NewScanner(os.Stdin)
-	sc.Buffer(make([]byte, 1<<20), 1<<26)
-	w := bufio.NewWriter(os.Stdout)
-	defer w.Flush()
-	for sc.Scan() {
-		var x in
-		if err := json.Unmarshal(sc.Bytes(), &x); err != nil {
-			fmt.Fprintln(w, `{"bad":true}`)
-			continue
-		}
-		b, err := json.Marshal(handle(x))
-		if err != nil {
-			b = []byte(`{"marshal":true}`)
-		}
-		w.Write(b)
-		w.WriteByte('\n')
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 }

@@ -6,6 +6,7 @@ mod native;
 mod properties;
 mod strategic;
 mod update;
+mod upstream;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};

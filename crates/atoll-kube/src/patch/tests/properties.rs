@@ -13,7 +13,7 @@ use crate::patch::path::{Path, PathElement};
 use crate::patch::typed::fields;
 use crate::patch::typing::Type;
 
-fn spec() -> impl Strategy<Value = Value> {
+pub(super) fn spec() -> impl Strategy<Value = Value> {
     let text = || "[ab]".prop_map(Value::from);
     let texts = move || prop::collection::btree_set(text().prop_map(|v| v.to_string()), 0..3);
     let set = move || {
@@ -73,7 +73,7 @@ fn spec() -> impl Strategy<Value = Value> {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Apply {
         manager: &'static str,
         spec: Value,
@@ -85,7 +85,7 @@ enum Step {
     },
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let manager = || prop::sample::select(vec!["a", "b", "c"]);
     let apply = (manager(), spec(), any::<bool>()).prop_map(|(manager, spec, force)| Step::Apply {
         manager,
