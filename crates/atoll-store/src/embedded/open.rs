@@ -110,7 +110,7 @@ pub fn open(options: Options) -> Result<Arc<EmbeddedStore>, OpenError> {
     let built = shared
         .replica
         .build_indexes(&shared.options.indexes, shared.head());
-    let built = built.map_err(|e| OpenError::replica(&replica_directory, &e))?;
+    let built = built.map_err(|e| unwritable(&replica_directory, e))?;
     if checkpoint > Revision::ZERO && !built.is_empty() {
         tracing::info!(indexes = ?built, "rebuilt indexes that are new or changed");
     }
@@ -214,14 +214,22 @@ fn first_revision(log: &Path) -> Result<Option<Revision>, OpenError> {
 }
 
 fn replay(log: &Path, replica: &Arc<Replica>, options: &Options) -> Result<Opened, OpenError> {
-    let failed = |e: ReadError| OpenError::replica(&options.directory.join(REPLICA), &e);
+    let directory = options.directory.join(REPLICA);
     reader::open(log, replica.checkpoint(), |batch| {
-        let prepared = Prepared::replay(replica, batch).map_err(failed)?;
-        replica.apply(&prepared).map_err(failed)?;
+        let prepared =
+            Prepared::replay(replica, batch).map_err(|e| OpenError::replica(&directory, &e))?;
+        replica
+            .apply(&prepared)
+            .map_err(|e| OpenError::replica(&directory, &e))?;
         if replica.unflushed_bytes() >= options.memtable_bytes {
             replica.rotate(prepared.batch.last());
-            replica.flush().map_err(failed)?;
+            replica.flush().map_err(|e| unwritable(&directory, e))?;
         }
         Ok(())
     })
+}
+
+/// A full disk, most likely: nothing is wrong with what is there.
+fn unwritable(directory: &Path, error: ReadError) -> OpenError {
+    OpenError::io("write", directory, std::io::Error::other(error))
 }
