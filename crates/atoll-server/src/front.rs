@@ -22,7 +22,8 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use crate::agents::AgentService;
-use crate::answer::{self, Documents, Reply, objects};
+use crate::answer::objects::{self, Overlay};
+use crate::answer::{self, Documents, Reply};
 use crate::authn::{Authenticator, Identity, MASTERS, PeerIdentity, impersonation};
 use crate::discovery;
 use crate::health::Health;
@@ -56,6 +57,7 @@ pub(crate) struct Front {
     pub(crate) address: String,
     pub(crate) homes: Option<Homes>,
     pub(crate) views: Vec<Arc<dyn View>>,
+    pub(crate) overlays: Vec<(GroupResource, Overlay)>,
 }
 
 /// Finds, or makes, the caller's home workspace: kcp's `workspaces/~` in `root`. Answers its own refusals.
@@ -208,7 +210,7 @@ impl Front {
                     .filter(|_| verb == "get" && is_home(&context.clusters, path))
                 {
                     let home = homes(context.user.clone()).await?;
-                    return objects::value(StatusCode::OK, &home, &self.show(&context)?);
+                    return objects::value(StatusCode::OK, &home, &self.show(&context, None)?);
                 }
                 self.authorize_resource(&context, path, verb)?;
                 self.resource(&context, path, verb, body).await

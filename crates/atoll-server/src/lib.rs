@@ -23,6 +23,7 @@ pub mod tls;
 mod version;
 
 pub use agents::AgentService;
+pub use answer::objects::Overlay;
 pub use front::{Homes, Layout};
 pub use health::HealthCheck;
 pub use metrics::MetricsSource;

@@ -2,15 +2,16 @@
 //!
 //! One function per verb. What a kind does is none of this module's business.
 
+use atoll_kube::ids::GroupResource;
 use atoll_kube::status::Status;
 use atoll_registry::{
-    Answer, Attributes, Body, Call, Outcome, PatchType, Propagation, WatchOptions,
+    Answer, Attributes, Body, Call, Outcome, PatchType, Propagation, ResourceRef, WatchOptions,
 };
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::answer::objects::{self, Show};
+use crate::answer::objects::{self, Overlay, Show};
 use crate::answer::{self, Reply, watch};
 use crate::front::{Context, Front};
 use crate::request::{ContentType, ResourcePath, content_type, patch_type, read_body};
@@ -73,7 +74,7 @@ impl Front {
             return Err(status);
         }
         // Negotiated first, so that nothing is written whose answer could not be sent.
-        let show = self.show(context)?;
+        let show = self.show(context, Some(&path.resource))?;
         let call = self.call(context, path);
         match verb {
             "get" => self.get(context, &call, &show).await,
@@ -121,7 +122,12 @@ impl Front {
         }
     }
 
-    pub(crate) fn show(&self, context: &Context<'_>) -> Result<Show, Status> {
+    /// The form of the answer. `resource` is what it holds, if it holds stored objects.
+    pub(crate) fn show(
+        &self,
+        context: &Context<'_>,
+        resource: Option<&ResourceRef>,
+    ) -> Result<Show, Status> {
         let (encoding, form) = context.accept.resource()?;
         let include = objects::include_object(context.query.get("includeObject"))?;
         Ok(Show {
@@ -129,7 +135,18 @@ impl Front {
             form,
             include,
             now: self.registry.now(),
+            overlay: resource.and_then(|resource| self.overlay(resource)),
         })
+    }
+
+    fn overlay(&self, resource: &ResourceRef) -> Option<Overlay> {
+        let mine = |about: &GroupResource| {
+            about.group == resource.group && about.resource == resource.resource
+        };
+        self.overlays
+            .iter()
+            .find(|(about, _)| mine(about))
+            .map(|(_, overlay)| overlay.clone())
     }
 
     pub(crate) fn call(&self, context: &Context<'_>, path: &ResourcePath) -> Call {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use atoll_kube::ids::GroupResource;
 use atoll_registry::{Authorizer, Registry};
 use rustls_pki_types::CertificateDer;
 use tokio::net::TcpListener;
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agents::AgentService;
 use crate::answer::Documents;
+use crate::answer::objects::Overlay;
 use crate::authn::{Authenticator, ClientAuthority, TokenAuthenticator, Tokens};
 use crate::front::{Front, Homes, Layout};
 use crate::health::{Health, HealthCheck};
@@ -59,6 +61,7 @@ pub struct ServerBuilder {
     documents: u64,
     homes: Option<Homes>,
     views: Vec<Arc<dyn View>>,
+    overlays: Vec<(GroupResource, Overlay)>,
 }
 
 impl ServerBuilder {
@@ -77,6 +80,7 @@ impl ServerBuilder {
             documents: DOCUMENT_BUDGET,
             homes: None,
             views: Vec::new(),
+            overlays: Vec::new(),
         }
     }
 
@@ -134,6 +138,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Fills something in whenever objects of a resource are read.
+    #[must_use]
+    pub fn overlay(mut self, resource: GroupResource, overlay: Overlay) -> Self {
+        self.overlays.push((resource, overlay));
+        self
+    }
+
     /// Serves home workspaces.
     #[must_use]
     pub fn homes(mut self, homes: Homes) -> Self {
@@ -188,6 +199,7 @@ impl ServerBuilder {
             address,
             homes: self.homes,
             views: self.views,
+            overlays: self.overlays,
         });
         let acceptor = TlsAcceptor::from(config);
         let serving = Arc::new(serve::Serving {

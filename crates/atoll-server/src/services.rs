@@ -151,7 +151,7 @@ impl Front {
         path: &ResourcePath,
         verb: &str,
     ) -> Result<Reply, Status> {
-        let show = self.show(context)?;
+        let show = self.show(context, None)?;
         let call = self.call(context, path);
         match verb {
             "get" => {

@@ -141,3 +141,51 @@ async fn a_view_is_read_only_discoverable_and_guarded() {
     );
     assert!(as_bob.text().contains("east-2"), "{}", as_bob.text());
 }
+
+#[tokio::test]
+async fn an_overlay_fills_in_what_is_read_and_stores_nothing() {
+    let center = start_with(single(), |builder| {
+        let seen: atoll_server::Overlay =
+            Arc::new(|object, value| value["data"]["seen"] = object.name().into());
+        builder.overlay(GroupResource::new("", "configmaps"), seen)
+    })
+    .await;
+    let ann = center.client(ANN).await;
+    ann.post(
+        "/api/v1/namespaces",
+        &json!({"kind":"Namespace","apiVersion":"v1","metadata":{"name":"n"}}),
+    )
+    .await;
+    let path = "/api/v1/namespaces/n/configmaps";
+    ann.post(
+        path,
+        &json!({"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a"},"data":{"k":"v"}}),
+    )
+    .await;
+    assert_eq!(
+        ann.get(&format!("{path}/a")).await.json()["data"]["seen"],
+        "a"
+    );
+    assert_eq!(ann.get(path).await.json()["items"][0]["data"]["seen"], "a");
+    let frame = ann
+        .watch(&format!("{path}?watch=1"), &[])
+        .await
+        .next()
+        .await
+        .unwrap();
+    assert_eq!(frame["object"]["data"]["seen"], "a");
+    assert_eq!(
+        ann.get("/api/v1/namespaces/n").await.json()["data"],
+        json!(null)
+    );
+    let stored = center.registry.as_system(ClusterName::new("one"));
+    let call = stored
+        .get(
+            &atoll_registry::ResourceRef::new("", "v1", "configmaps"),
+            Some("n"),
+            "a",
+        )
+        .await
+        .unwrap();
+    assert_eq!(call["data"], json!({"k":"v"}));
+}

@@ -3,6 +3,8 @@
 //! On the path of every read. Whole objects in JSON are spliced from stored bytes, never parsed; a long list is made
 //! piece by piece while the client takes it, so its size does not cost memory. Tables and YAML are parsed.
 
+use std::sync::Arc;
+
 use atoll_kube::builtin::cells;
 use atoll_kube::status::Status;
 use atoll_kube::table::{self, IncludeObject, TableOptions};
@@ -18,14 +20,29 @@ use crate::request::{Encoding, Form, Meta};
 /// A list is handed over in pieces of about this size.
 const PIECE: usize = 256 * 1024;
 
+/// Fills in what is known only when an object is read, such as an age. Changes nothing that is stored.
+pub type Overlay = Arc<dyn Fn(&Object, &mut Value) + Send + Sync>;
+
 /// How objects are to be shown.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Show {
     pub(crate) encoding: Encoding,
     pub(crate) form: Form,
     /// What the rows of a Table carry.
     pub(crate) include: IncludeObject,
     pub(crate) now: Timestamp,
+    /// What is filled in; hardly any resource has it.
+    pub(crate) overlay: Option<Overlay>,
+}
+
+impl Show {
+    fn value(&self, object: &Object) -> Result<Value, Status> {
+        let mut value = object.value()?;
+        if let Some(overlay) = &self.overlay {
+            overlay(object, &mut value);
+        }
+        Ok(value)
+    }
 }
 
 /// `includeObject` of a request for a Table.
@@ -52,11 +69,14 @@ pub(crate) fn object(code: StatusCode, object: &Object, show: &Show) -> Result<R
 /// One object as JSON, in its form.
 pub(crate) fn object_json(object: &Object, show: &Show) -> Result<Bytes, Status> {
     match show.form {
+        Form::Object if show.overlay.is_some() => super::to_json(&show.value(object)?),
         Form::Object => object.json(),
-        Form::Partial(meta) => super::to_json(&table::partial(&object.value()?, meta.version())),
+        Form::Partial(meta) => {
+            super::to_json(&table::partial(&show.value(object)?, meta.version()))
+        }
         Form::Table(meta) => {
             let revision = json!({ "resourceVersion": object.revision.0.to_string() });
-            let value = object.value()?;
+            let value = show.value(object)?;
             super::to_json(&render(
                 &object.served,
                 std::slice::from_ref(&value),
@@ -81,21 +101,21 @@ pub(crate) fn value(code: StatusCode, value: &Value, show: &Show) -> Result<Repl
 /// A page of a list.
 pub(crate) fn list(list: List, show: &Show) -> Result<Reply, Status> {
     match (show.form, show.encoding) {
-        (Form::Object, Encoding::Json) => whole_objects(list),
+        (Form::Object, Encoding::Json) => whole_objects(list, show),
         (Form::Object, Encoding::Yaml) => {
             let mut json = Vec::new();
-            for piece in Pieces::new(list) {
+            for piece in Pieces::new(list, show) {
                 json.extend_from_slice(&piece?);
             }
             Ok(super::encoded(StatusCode::OK, Encoding::Yaml, json.into()))
         }
         (Form::Partial(meta), encoding) => {
-            let values = values(&list)?;
+            let values = values(&list, show)?;
             let shown = table::partial_list(&values, metadata(&list), meta.version());
             super::value(StatusCode::OK, encoding, &shown)
         }
         (Form::Table(meta), encoding) => {
-            let values = values(&list)?;
+            let values = values(&list, show)?;
             let shown = render(&list.served, &values, metadata(&list), meta, show);
             super::value(StatusCode::OK, encoding, &shown)
         }
@@ -119,8 +139,11 @@ fn render(served: &Served, objects: &[Value], metadata: Value, meta: Meta, show:
     )
 }
 
-fn values(list: &List) -> Result<Vec<Value>, Status> {
-    list.objects.iter().map(Object::value).collect()
+fn values(list: &List, show: &Show) -> Result<Vec<Value>, Status> {
+    list.objects
+        .iter()
+        .map(|object| show.value(object))
+        .collect()
 }
 
 fn metadata(list: &List) -> Value {
@@ -138,8 +161,8 @@ fn metadata(list: &List) -> Value {
     Value::Object(metadata)
 }
 
-fn whole_objects(list: List) -> Result<Reply, Status> {
-    let mut pieces = Pieces::new(list);
+fn whole_objects(list: List, show: &Show) -> Result<Reply, Status> {
+    let mut pieces = Pieces::new(list, show);
     let first = pieces.next().transpose()?.unwrap_or_default();
     if pieces.state == State::Done {
         return Ok(super::encoded(StatusCode::OK, Encoding::Json, first));
@@ -157,6 +180,7 @@ struct Pieces {
     head: Vec<u8>,
     objects: std::vec::IntoIter<Object>,
     state: State,
+    show: Show,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,7 +191,7 @@ enum State {
 }
 
 impl Pieces {
-    fn new(list: List) -> Self {
+    fn new(list: List, show: &Show) -> Self {
         let mut head = Vec::with_capacity(256);
         head.extend_from_slice(b"{\"kind\":\"");
         head.extend_from_slice(list.served.definition.names.list_kind.as_bytes());
@@ -180,6 +204,7 @@ impl Pieces {
             head,
             objects: list.objects.into_iter(),
             state: State::Begun,
+            show: show.clone(),
         }
     }
 }
@@ -202,7 +227,13 @@ impl Iterator for Pieces {
                 piece.push(b',');
             }
             self.state = State::Items;
-            if let Err(status) = object.write_json(&mut piece) {
+            let written = match self.show.overlay {
+                None => object.write_json(&mut piece),
+                Some(_) => {
+                    object_json(&object, &self.show).map(|json| piece.extend_from_slice(&json))
+                }
+            };
+            if let Err(status) = written {
                 self.state = State::Done;
                 return Some(Err(status));
             }

@@ -88,8 +88,8 @@ impl Watching {
                 object,
                 event,
             } => match event {
-                Some(event) => self.shared(kind, &object, &event),
-                None => frame(kind, &object, &self.fresh()),
+                Some(event) if self.show.overlay.is_none() => self.shared(kind, &object, &event),
+                _ => frame(kind, &object, &self.fresh()),
             },
             WatchItem::Bookmark {
                 revision,
@@ -124,7 +124,7 @@ impl Watching {
     fn fresh(&self) -> Show {
         Show {
             now: crate::now(),
-            ..self.show
+            ..self.show.clone()
         }
     }
 
