@@ -7,17 +7,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use atoll_fleet::{Fleet, FleetCa, FleetDoors, FleetOptions, PeerCertificate};
+use atoll_fleet::{Fleet, FleetCa, FleetDoors, FleetOptions};
 use atoll_kube::ids::UserInfo;
 use atoll_registry::controller::Driver;
 use atoll_registry::{Builder, Registry, controllers, indexes};
 use atoll_server::authn::{MASTERS, Tokens};
 use atoll_server::pki::{self, Contexts, RootDirectory, RootOptions};
-use atoll_server::{AgentService, HealthCheck, Layout, Server, ServerBuilder};
+use atoll_server::{HealthCheck, Layout, Server, ServerBuilder};
 use atoll_store::Store;
 use atoll_store::embedded::{self, EmbeddedStore};
-use atoll_wire::AgentServer;
 use atoll_workspaces::{Options as WorkspaceOptions, TokenReviewer, Workspaces};
+
+use crate::fleet::{MailboxView, agents, last_seen};
 
 /// The group whose members are administrators of every workspace.
 const ADMINS: &str = "system:kcp:admin";
@@ -151,6 +152,11 @@ impl Center {
         .context("cannot start the fleet")?;
         let fleet = Arc::new(fleet);
         let figures = fleet.clone();
+        let (managed_clusters, seen) = last_seen(fleet.clone());
+        let mailbox = MailboxView {
+            mailbox: fleet.mailbox(),
+            resolver: workspaces.tree.clone(),
+        };
 
         let health = store.clone();
         let server = ServerBuilder::new(
@@ -169,6 +175,8 @@ impl Center {
         .metrics(store_metrics(store.clone()))
         .metrics(Arc::new(move |text| figures.metrics(text)))
         .agents(agents(&fleet))
+        .overlay(managed_clusters, seen)
+        .view(Arc::new(mailbox))
         .homes(homes(workspaces, registry))
         .start(listener, &root.serving, address(&root.base_url))?;
         Ok(Self {
@@ -224,13 +232,6 @@ impl TokenReviewer for KnownTokens {
     async fn user(&self, token: &str) -> Option<UserInfo> {
         self.0.user(token).map(|user| (*user).clone())
     }
-}
-
-fn agents(fleet: &Fleet) -> AgentService {
-    let service = AgentServer::new(Arc::new(fleet.agent_service()));
-    AgentService::new(service, |extensions, certificate| {
-        extensions.insert(PeerCertificate(certificate));
-    })
 }
 
 fn homes(workspaces: Arc<Workspaces>, registry: Registry) -> atoll_server::Homes {

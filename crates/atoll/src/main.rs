@@ -6,6 +6,7 @@ mod agent;
 mod backup;
 mod center;
 mod edges;
+mod fleet;
 mod ignored;
 mod logging;
 mod quickstart;
