@@ -5,6 +5,7 @@
 mod harness;
 
 mod center;
+mod docs;
 mod edges;
 mod kill;
 mod kubectl;

@@ -364,7 +364,7 @@ pub fn kubectl_with_input(kubeconfig: &Path, arguments: &[&str], input: &str) ->
 }
 
 /// kubectl of the machine, else the one built beside the genuine Kubernetes.
-fn kubectl_binary() -> &'static Path {
+pub fn kubectl_binary() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
     FOUND.get_or_init(|| {
         let on_path = Command::new("kubectl")

@@ -229,8 +229,15 @@ impl Found {
             () => "Progressing",
         };
         let message = format!(
-            "{} of {} copies are healthy, at {} destinations",
-            c.healthy, c.expected, self.destinations.expected
+            "{} of {} copies are healthy, at {} destination{}",
+            c.healthy,
+            c.expected,
+            self.destinations.expected,
+            if self.destinations.expected == 1 {
+                ""
+            } else {
+                "s"
+            },
         );
         set_condition(list, "Ready", yes_no(ready), reason, &message, now);
         match &self.held {
@@ -251,7 +258,7 @@ impl Found {
         let mut status = json!({
             "observedGeneration": self.generation,
             "conditions": conditions,
-            "counts": {"expected": c.expected, "current": c.current, "outdated": c.outdated, "failed": c.failed, "unreported": c.unreported, "healthy": c.healthy, "stale": c.stale},
+            "counts": {"expected": c.expected, "current": c.current, "outdated": c.outdated, "failed": c.failed, "unreported": c.unreported, "stale": c.stale},
             "revision": self.ordinal,
         });
         if !errors.is_empty() {

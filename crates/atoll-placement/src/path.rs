@@ -118,7 +118,9 @@ fn remove(steps: &[Step], value: &mut Value) -> bool {
                 items.clear();
                 return removed;
             }
-            remove_each(rest, items.iter_mut())
+            items
+                .iter_mut()
+                .fold(false, |any, item| remove(rest, item) || any)
         }
         (Step::Each, Value::Object(map)) => {
             if rest.is_empty() {
@@ -126,18 +128,11 @@ fn remove(steps: &[Step], value: &mut Value) -> bool {
                 map.clear();
                 return removed;
             }
-            remove_each(rest, map.values_mut())
+            map.values_mut()
+                .fold(false, |any, item| remove(rest, item) || any)
         }
         _ => false,
     }
-}
-
-fn remove_each<'a>(steps: &[Step], values: impl Iterator<Item = &'a mut Value>) -> bool {
-    let mut removed = false;
-    for value in values {
-        removed |= remove(steps, value);
-    }
-    removed
 }
 
 fn is_empty(value: &Value) -> bool {

@@ -219,7 +219,7 @@ fn write_join_file(join: &JoinFile, output: &Path) -> anyhow::Result<()> {
     write().with_context(|| format!("cannot write {}", output.display()))?;
     println!(
         "Edge {} is registered. Bring {} to it (it is a secret until it was used) and run there:\n  \
-         atoll agent --join {0} --kubeconfig EDGE.kubeconfig --state-directory DIR",
+         atoll agent --join {1} --kubeconfig EDGE.kubeconfig --state-directory DIR",
         join.name,
         output.display(),
     );
@@ -239,7 +239,7 @@ async fn list(center: &CenterAccess, inventory: &str) -> anyhow::Result<()> {
             .to_owned()
     };
     println!(
-        "{:24} {:9} {:9} {:12} LAST SEEN",
+        "{:24} {:9} {:9} {:20} LAST SEEN",
         "NAME", "JOINED", "AVAILABLE", "VERSION"
     );
     for cluster in clusters["items"].as_array().into_iter().flatten() {
@@ -250,7 +250,7 @@ async fn list(center: &CenterAccess, inventory: &str) -> anyhow::Result<()> {
                 .unwrap_or("-")
         };
         println!(
-            "{:24} {:9} {:9} {:12} {}",
+            "{:24} {:9} {:9} {:20} {}",
             text("/metadata/name"),
             condition(cluster, "ManagedClusterJoined"),
             condition(cluster, "ManagedClusterConditionAvailable"),
