@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod backup;
 mod center;
 mod docs;
 mod edges;
