@@ -83,6 +83,8 @@ pub(crate) struct Agent {
     dirty: BTreeSet<CopyId>,
     flush_at: Option<Instant>,
     session: Option<Session>,
+    /// Since this process started, every copy was reported once and the center has it.
+    accounted: bool,
     epoch: Instant,
 }
 
@@ -102,6 +104,7 @@ impl Agent {
             dirty: BTreeSet::new(),
             flush_at: None,
             session: None,
+            accounted: false,
             epoch: Instant::now(),
         };
         for (id, copy) in &agent.state.copies {

@@ -31,6 +31,8 @@ pub(super) struct Session {
     unacknowledged: BTreeMap<u64, Vec<CopyId>>,
     /// Every copy is still to be reported once.
     complete: bool,
+    /// The report that completed the account.
+    account: Option<u64>,
     batches: VecDeque<Batch>,
 }
 
@@ -59,6 +61,7 @@ impl Agent {
             sequence: 0,
             unacknowledged: BTreeMap::new(),
             complete: false,
+            account: None,
             batches: VecDeque::new(),
         });
         let (kubernetes_version, claims) = self.facts().await;
@@ -135,6 +138,12 @@ impl Agent {
             M::ReportAck(ack) => {
                 if let Some(session) = &mut self.session {
                     session.unacknowledged = session.unacknowledged.split_off(&(ack.sequence + 1));
+                    if session
+                        .account
+                        .is_some_and(|account| account <= ack.sequence)
+                    {
+                        self.accounted = true;
+                    }
                 }
             }
             M::FetchStatus(fetch) => {
@@ -171,12 +180,16 @@ impl Agent {
         if let Some(session) = &mut self.session {
             session.held = held;
             session.welcomed = true;
-            session.complete = true;
+            session.complete = !self.accounted || welcome.report_everything;
         }
-        // What the center holds of us may be older than what we did meanwhile; an unchanged report costs it nothing.
-        let all: Vec<CopyId> = self.state.copies.keys().cloned().collect();
-        all.iter().for_each(|id| self.tell(id));
-        if all.is_empty() {
+        // Reports are durable at the center once acknowledged: after the first full account of this process only what changed is told.
+        let everything = !self.accounted || welcome.report_everything;
+        let ids: Vec<CopyId> = match everything {
+            true => self.state.copies.keys().cloned().collect(),
+            false => self.dirty.iter().cloned().collect(),
+        };
+        ids.iter().for_each(|id| self.tell(id));
+        if everything && ids.is_empty() {
             self.flush_at = Some(tokio::time::Instant::now());
         }
     }
@@ -397,6 +410,7 @@ impl Agent {
             session.unacknowledged.insert(sequence, ids);
             if last && complete {
                 session.complete = false;
+                session.account = Some(sequence);
             }
             self.say(Report {
                 sequence,
