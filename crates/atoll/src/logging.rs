@@ -7,25 +7,17 @@ use tracing_subscriber::EnvFilter;
 /// How much is logged.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to log: a level, or directives such as `warn,atoll_server=debug`.
-    #[arg(
-        long,
-        global = true,
-        env = "ATOLL_LOG",
-        default_value = "info",
-        value_name = "FILTER"
-    )]
-    pub(crate) log: String,
+    /// What to log: a level, or directives such as `warn,atoll_server=debug` [default: info; quickstart: warn].
+    #[arg(long, global = true, env = "ATOLL_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
 }
 
-/// Sets up logging for the process. A filter that cannot be read falls back to `info`.
-pub(crate) fn init(args: &Args) {
-    let filter = EnvFilter::try_new(&args.log).unwrap_or_else(|error| {
-        eprintln!(
-            "warning: --log {:?} cannot be read ({error}); logging at info",
-            args.log
-        );
-        EnvFilter::new("info")
+/// Sets up logging for the process, at `default` unless something was asked for that can be read.
+pub(crate) fn init(args: &Args, default: &str) {
+    let asked = args.log.as_deref().unwrap_or(default);
+    let filter = EnvFilter::try_new(asked).unwrap_or_else(|error| {
+        eprintln!("warning: --log {asked:?} cannot be read ({error}); logging at {default}");
+        EnvFilter::new(default)
     });
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -61,11 +61,13 @@ struct WsPlugin {
 fn main() -> ExitCode {
     let outcome = if called_as("kubectl-ws") {
         let plugin = WsPlugin::parse();
-        logging::init(&plugin.logging);
+        logging::init(&plugin.logging, "info");
         ws::run(plugin.ws)
     } else {
         let cli = Cli::parse();
-        logging::init(&cli.logging);
+        // The quickstart draws a table: what others log would tear it.
+        let quiet = matches!(cli.command, Command::Quickstart(_));
+        logging::init(&cli.logging, if quiet { "warn" } else { "info" });
         match cli.command {
             Command::Start(args) => start::run(*args),
             Command::Agent(args) => agent::run(args),

@@ -177,6 +177,7 @@ impl Agent {
         if held {
             tracing::warn!(reason = %welcome.reason, "the center lost a part of its past: nothing is changed or deleted until a person resumes");
         }
+        tracing::info!(copies = self.state.copies.len(), "connected to the center");
         if let Some(session) = &mut self.session {
             session.held = held;
             session.welcomed = true;
