@@ -216,6 +216,7 @@ impl Center {
         let answer = AgentClient::new(self.channel(false).await?)
             .enrol(request)
             .await?;
+        tracing::info!(edge = %self.join.name, "enrolled: the join file has done its work");
         self.accept(answer.into_inner()).await
     }
 
