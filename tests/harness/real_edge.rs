@@ -98,6 +98,11 @@ impl RealEdge {
     pub fn kill(&mut self) {
         if let Some(process) = self.process.take() {
             process.kill();
+            // Its children follow it, each in its own time.
+            eventually("the ports are free again", || match is_free(self.port) {
+                true => Ok(()),
+                false => Err("still in use"),
+            });
         }
     }
 
@@ -120,11 +125,13 @@ impl RealEdge {
 fn free_block() -> u16 {
     loop {
         let first = free_port();
-        let Some(last) = first.checked_add(4) else {
-            continue;
-        };
-        if (first..=last).all(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+        if first < u16::MAX - 4 && is_free(first) {
             return first;
         }
     }
+}
+
+/// Whether the five ports from `first` on are free.
+fn is_free(first: u16) -> bool {
+    (first..first + 5).all(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok())
 }
