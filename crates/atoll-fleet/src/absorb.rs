@@ -117,6 +117,11 @@ impl Absorb<'_> {
         if let Some(index) = known.filter(|_| !same) {
             self.remove_destination(index);
         }
+        // One that still waits for its index is replaced by what it is now, or gone.
+        let (inventory, name) = (parts.cluster, parts.name);
+        self.pending
+            .new_destinations
+            .retain(|d| &*d.inventory != inventory || &*d.name != name);
         match (known, new) {
             (Some(index), Some(new)) if same => self.change_destination(index, new),
             (_, Some(new)) => self.pending.new_destinations.push(new),

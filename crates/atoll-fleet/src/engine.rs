@@ -6,12 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atoll_placement::Destination;
-use atoll_store::{At, Check, Event, Prefix, ReadError, Revision, Watch, WatchItem, Write};
+use atoll_store::{
+    AppendError, At, Check, Event, Prefix, ReadError, Revision, Watch, WatchItem, Write,
+};
+
+use prost::Message as _;
 
 use crate::absorb::{Absorb, Pending};
 use crate::decide;
 use crate::load::{self, ReportPosition};
-use crate::model::World;
+use crate::model::{DestinationState, World};
 use crate::rows::{self, DestinationRow};
 use crate::shared::Shared;
 
@@ -56,22 +60,14 @@ impl Engine {
     /// Runs until the store stops.
     pub(crate) async fn run(mut self) {
         loop {
-            match self.next().await {
-                Some(WatchItem::Event(event)) => {
-                    if !self.take_in(event).await {
-                        return;
-                    }
-                }
-                Some(WatchItem::Progress(revision)) => {
-                    let mut world = self.shared.world.write();
-                    world.applied = world.applied.max(revision);
-                }
-                Some(WatchItem::Lost(error)) => {
-                    if !self.recover(&error).await {
-                        return;
-                    }
-                }
-                None => {}
+            let goes_on = match self.next().await {
+                Some(WatchItem::Event(event)) => self.take_in(event).await,
+                Some(WatchItem::Progress(revision)) => self.reach(revision),
+                Some(WatchItem::Lost(error)) => self.recover(&error).await,
+                None => true,
+            };
+            if !goes_on {
+                return;
             }
             self.settle().await;
         }
@@ -90,6 +86,14 @@ impl Engine {
         }
     }
 
+    /// Nothing more comes up to here.
+    fn reach(&self, revision: Revision) -> bool {
+        let mut world = self.shared.world.write();
+        world.applied = world.applied.max(revision);
+        true
+    }
+
+    /// False: the store has stopped.
     async fn recover(&mut self, error: &ReadError) -> bool {
         tracing::warn!(%error, "the fleet lost its place in the log and looks at everything again");
         self.look_again().await
@@ -227,17 +231,8 @@ impl Engine {
     /// Gives new destinations their index; they are used once that is durable.
     async fn enter_destinations(&mut self) {
         for state in std::mem::take(&mut self.pending.new_destinations) {
-            let index = Destination(self.shared.world.read().next_destination);
-            let key = rows::destination(&state.inventory, &state.uid);
-            let row = DestinationRow {
-                index: index.0,
-                name: state.name.to_string(),
-                first_key: bytes::Bytes::new(),
-                token: bytes::Bytes::new(),
-            };
-            let write = vec![Write::Put(key.clone(), rows::encode(&row))];
-            match self.shared.append(vec![Check::Absent(key)], write).await {
-                Ok(_) => {
+            match self.index_of(&state).await {
+                Ok(index) => {
                     let Ok(snapshot) = self.shared.store.snapshot(At::Latest) else {
                         continue;
                     };
@@ -253,9 +248,30 @@ impl Engine {
                 Err(error) => {
                     tracing::error!(%error, destination = %state.name, "a destination could not be entered; it is tried again");
                     self.pending.new_destinations.push(state);
-                    break;
                 }
             }
+        }
+    }
+
+    /// The durable index of a destination: a new one, or the one it has already.
+    async fn index_of(&self, state: &DestinationState) -> Result<Destination, String> {
+        let key = rows::destination(&state.inventory, &state.uid);
+        let index = Destination(self.shared.world.read().next_destination);
+        let row = DestinationRow {
+            index: index.0,
+            name: state.name.to_string(),
+            ..DestinationRow::default()
+        };
+        let write = vec![Write::Put(key.clone(), rows::encode(&row))];
+        match self.shared.append(vec![Check::Absent(key)], write).await {
+            Ok(_) => Ok(index),
+            Err(AppendError::Failed {
+                current: Some(version),
+                ..
+            }) => DestinationRow::decode(version.row)
+                .map(|row| Destination(row.index))
+                .map_err(|e| e.to_string()),
+            Err(error) => Err(error.to_string()),
         }
     }
 

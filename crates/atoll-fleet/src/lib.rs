@@ -30,12 +30,14 @@ mod shared;
 mod source;
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use atoll_registry::{Authorizer, Computed, Hook, Registry};
+use atoll_kube::GroupResource;
+use atoll_registry::{Authorizer, Computed, Hook, Object, Overlay, Registry};
 use atoll_store::Revision;
 use parking_lot::{Mutex, RwLock};
+use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
@@ -47,10 +49,13 @@ pub use service::{AgentService, JOIN_TOKEN_EXPIRES, JOIN_TOKEN_HASH, PeerCertifi
 use crate::reports::{Reporter, Reports};
 use crate::shared::{Bodies, Dirty, Figures, Shared};
 
+/// Where doors find the fleet. Weak, because the fleet holds the registry and the registry the doors.
+pub(crate) type Seat = Arc<OnceLock<Weak<Shared>>>;
+
 /// The fleet's place in the registry: made before it, filled by [`Fleet::start`].
 pub struct FleetDoors {
     authorizer: Arc<dyn Authorizer>,
-    seat: Arc<OnceLock<Arc<Shared>>>,
+    seat: Seat,
 }
 
 impl FleetDoors {
@@ -68,6 +73,11 @@ impl FleetDoors {
             Arc::new(PolicyHook::new(self.authorizer.clone())),
             Arc::new(AnnotationHook),
         ]
+    }
+
+    /// When each ManagedCluster was last heard of.
+    pub fn overlays(&self) -> Vec<Arc<dyn Overlay>> {
+        vec![Arc::new(LastSeen(self.seat.clone()))]
     }
 
     /// Binding and WorkStatus.
@@ -129,7 +139,7 @@ impl Fleet {
             .map_err(StartError)?;
         let (reporter, reports) = Reporter::new(shared.clone(), position);
         // A second start with the same doors would have nobody to answer for; there is none.
-        let _ = options.doors.seat.set(shared.clone());
+        let _ = options.doors.seat.set(Arc::downgrade(&shared));
         let mut tasks = JoinSet::new();
         tasks.spawn(engine.run());
         tasks.spawn(reporter.run());
@@ -168,5 +178,29 @@ impl Fleet {
     pub fn last_seen(&self, inventory: &str, name: &str) -> Option<atoll_kube::Timestamp> {
         let destination = self.shared.world.read().destination(inventory, name)?;
         self.shared.last_seen(destination)
+    }
+}
+
+/// Adds `status.lastSeenTime` to ManagedClusters when they are read. It is in memory only, and known since this start.
+struct LastSeen(Seat);
+
+impl Overlay for LastSeen {
+    fn resources(&self) -> Vec<GroupResource> {
+        vec![GroupResource::new(source::OCM, "managedclusters")]
+    }
+
+    fn overlay(&self, object: &Object) -> Option<Value> {
+        let shared = self.0.get()?.upgrade()?;
+        let destination = shared
+            .world
+            .read()
+            .destination(object.cluster(), object.name())?;
+        let seen = shared.last_seen(destination)?;
+        let mut value = object.value().ok()?;
+        if !value.get("status").is_some_and(Value::is_object) {
+            value["status"] = Value::Object(Default::default());
+        }
+        value["status"][lifecycle::LAST_SEEN] = Value::String(seen.rfc3339());
+        Some(value)
     }
 }

@@ -26,6 +26,9 @@ pub(crate) const AVAILABLE: &str = "ManagedClusterConditionAvailable";
 /// The agent holds what this center's log does not know; a person decides.
 pub(crate) const HELD: &str = "edge.atoll.dev/Held";
 
+/// When the agent was last heard of: added when a ManagedCluster is read.
+pub(crate) const LAST_SEEN: &str = "lastSeenTime";
+
 /// How long a destination may be away before that is written.
 pub(crate) const GRACE: Duration = Duration::from_secs(120);
 /// Changes are gathered for so long.
@@ -119,7 +122,9 @@ async fn reconcile(
     let Some(stored) = client.find(&resource, None, &state.name).await? else {
         return Ok(false);
     };
-    let old = stored.get("status").cloned().unwrap_or_else(|| json!({}));
+    let mut old = stored.get("status").cloned().unwrap_or_else(|| json!({}));
+    // Shown when read, never written.
+    old.as_object_mut().map(|status| status.remove(LAST_SEEN));
     let new = status(
         &old,
         &state,

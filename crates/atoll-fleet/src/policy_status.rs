@@ -258,7 +258,7 @@ impl Found {
         let mut status = json!({
             "observedGeneration": self.generation,
             "conditions": conditions,
-            "counts": {"expected": c.expected, "current": c.current, "outdated": c.outdated, "failed": c.failed, "unreported": c.unreported, "stale": c.stale},
+            "counts": {"expected": c.expected, "current": c.current, "outdated": c.outdated, "failed": c.failed, "unreported": c.unreported, "healthy": c.healthy, "stale": c.stale},
             "revision": self.ordinal,
         });
         if !errors.is_empty() {

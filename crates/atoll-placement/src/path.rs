@@ -118,9 +118,7 @@ fn remove(steps: &[Step], value: &mut Value) -> bool {
                 items.clear();
                 return removed;
             }
-            items
-                .iter_mut()
-                .fold(false, |any, item| remove(rest, item) || any)
+            remove_each(rest, items.iter_mut())
         }
         (Step::Each, Value::Object(map)) => {
             if rest.is_empty() {
@@ -128,11 +126,18 @@ fn remove(steps: &[Step], value: &mut Value) -> bool {
                 map.clear();
                 return removed;
             }
-            map.values_mut()
-                .fold(false, |any, item| remove(rest, item) || any)
+            remove_each(rest, map.values_mut())
         }
         _ => false,
     }
+}
+
+fn remove_each<'a>(steps: &[Step], values: impl Iterator<Item = &'a mut Value>) -> bool {
+    let mut removed = false;
+    for value in values {
+        removed |= remove(steps, value);
+    }
+    removed
 }
 
 fn is_empty(value: &Value) -> bool {

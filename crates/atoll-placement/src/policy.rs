@@ -187,7 +187,7 @@ impl Policy {
                 errors.push(FieldError::not_supported(
                     "spec.deletionPolicy",
                     value.clone(),
-                    &["Orphan", "Remove"],
+                    ["Orphan", "Remove"],
                 ));
             }
         }
@@ -347,7 +347,7 @@ fn parse_clause(value: &Value, path: &str, errors: &mut Vec<FieldError>) -> Clau
             errors.push(FieldError::not_supported(
                 format!("{path}.takeover"),
                 other.to_owned(),
-                &["Adopt", "Never"],
+                ["Adopt", "Never"],
             ));
         }
     }

@@ -73,7 +73,7 @@ fn keep(value: &Value, own: &[&str], condition: bool) -> Option<Value> {
         Value::Object(map) => {
             let kept: Map<String, Value> = map
                 .iter()
-                .filter(|(name, _)| !dropped(name, own) && !(condition && *name == "message"))
+                .filter(|(name, _)| !(dropped(name, own) || condition && *name == "message"))
                 .filter_map(|(name, value)| {
                     Some((name.clone(), keep(value, own, name == "conditions")?))
                 })

@@ -1,4 +1,5 @@
 //! BindingPolicy's tests of objects, as tables; and the index that finds the policies an event may concern.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a failing test may panic anywhere
 
 use atoll_placement::policy::{Candidate, DeletionPolicy, Policy, RemovalLimit};
 use atoll_placement::what::WhatIndex;

@@ -48,7 +48,7 @@
 //!   reconnect; an agent that restarted reports every copy once ([`Report::complete`]). An agent that
 //!   cannot reach its edge's API server sends an error report; it never invents a status.
 //! - Between [`Welcome`] with [`Resumption::Held`] and [`Resumed`] the agent keeps everything: the center lost a part of its past (it was restored from a backup). It may receive
-//!   items for copies it does not hold, and nothing else.
+//!   items for copies it does not hold, and nothing else; a [`Desired`] without a cursor completes nothing and leaves the agent's cursor as it is.
 //!
 //! Liveness: the agent sends [`Ping`] every [`PING_EVERY`] while the stream is otherwise quiet; either side that has heard nothing for [`SILENCE_LIMIT`] drops the
 //! connection. One ping and its answer are about 80 bytes of TLS records each 40 s: 2 B/s, and no HTTP/2 keepalive is needed beside it.

@@ -9,7 +9,7 @@ mod mailbox;
 mod work_status;
 
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use atoll_kube::{GroupResource, Status, meta};
@@ -24,6 +24,7 @@ use serde_json::Value;
 
 pub use mailbox::Mailbox;
 
+use crate::Seat;
 use crate::feed::Change;
 use crate::model::{PolicyIndex, World};
 use crate::shared::Shared;
@@ -250,7 +251,7 @@ fn parse_token(token: &str) -> Option<Place> {
 
 /// A computed kind at the registry's door. Empty until the fleet has started.
 struct Kind {
-    seat: Arc<OnceLock<Arc<Shared>>>,
+    seat: Seat,
     resource: &'static str,
     view: Arc<dyn View>,
     /// Ask the edge for the status as it is when one object is read.
@@ -258,7 +259,7 @@ struct Kind {
 }
 
 /// The kinds that the registry serves.
-pub(crate) fn kinds(seat: Arc<OnceLock<Arc<Shared>>>) -> Vec<Arc<dyn Computed>> {
+pub(crate) fn kinds(seat: Seat) -> Vec<Arc<dyn Computed>> {
     vec![
         Arc::new(Kind {
             seat: seat.clone(),
@@ -280,8 +281,8 @@ impl Kind {
         let shared = self
             .seat
             .get()
-            .ok_or_else(|| Status::service_unavailable("the fleet is starting"))?
-            .clone();
+            .and_then(std::sync::Weak::upgrade)
+            .ok_or_else(|| Status::service_unavailable("the fleet is starting"))?;
         let definition = match &call.clusters {
             Clusters::One(cluster) => registry
                 .surface(cluster)?

@@ -1,7 +1,7 @@
 //! A center without HTTP (real store, registry and fleet), and a pretend edge that speaks the agent protocol in the process.
 //!
 //! Nothing sleeps to synchronize: a test says what it waits for.
-#![allow(dead_code)] // each test file uses some of it
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)] // each test file uses some of it
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

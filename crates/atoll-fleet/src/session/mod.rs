@@ -3,144 +3,42 @@
 //! A session reads only what is durable ([`crate::model`]). It remembers which render of which copy it sent; everything else is derived when it is woken. Nothing is
 //! removed that a tombstone does not name.
 
+mod bodies;
+mod difference;
+mod hearing;
+mod open;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use atoll_kube::Timestamp;
+use atoll_placement::Destination;
 use atoll_placement::bundle::RenderHash;
-use atoll_placement::columns::Reported;
 use atoll_placement::place::ObjectIndex;
-use atoll_placement::{Destination, Destinations, health, project};
-use atoll_store::At;
 use atoll_wire::digest::SetDigest;
 use atoll_wire::identity::AgentIdentity;
 use atoll_wire::{
-    BODIES_PER_MESSAGE, Bodies, Body, CopyId, CopyReport, Desired, FetchStatus, Held, Hello, Item,
-    List, Need, RawStatus, Refused, RefusedReason, RemovalMode, Report, ReportAck, Resumed,
-    Resumption, SILENCE_LIMIT, ToAgent, ToCenter, Tombstone, TombstoneDone, TombstoneOutcome,
-    Welcome, to_agent, to_center,
+    CopyId, Desired, FetchStatus, Held, Hello, Item, List, RawStatus, Refused, RefusedReason,
+    RemovalMode, Resumed, Resumption, SILENCE_LIMIT, ToAgent, ToCenter, Tombstone, Welcome,
+    to_agent, to_center,
 };
-use bytes::Bytes;
-use parking_lot::Mutex;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
+use open::Handle;
+pub(crate) use open::{About, Sessions};
+
 use crate::model::{DesiredCopy, Foreign, World};
-use crate::reports::{Batch, Change, Reports};
+use crate::reports::Reports;
 use crate::rows;
 use crate::shared::Shared;
-use crate::source;
 
 /// Items in one message.
 const ITEMS_PER_MESSAGE: usize = 256;
 /// The most copies of one `Holding` conversation: an agent that sends more is refused.
 const MOST_HELD: usize = 200_000;
-
-/// One open session, as others see it.
-pub(crate) struct Handle {
-    id: u64,
-    wake: Notify,
-    superseded: std::sync::atomic::AtomicBool,
-    last_heard: AtomicI64,
-    fetches: mpsc::Sender<(CopyId, oneshot::Sender<RawStatus>)>,
-}
-
-/// All open sessions.
-#[derive(Default)]
-pub(crate) struct Sessions {
-    open: Mutex<HashMap<Destination, Arc<Handle>>>,
-    next: AtomicU64,
-}
-
-impl Sessions {
-    pub(crate) fn len(&self) -> usize {
-        self.open.lock().len()
-    }
-
-    /// Wakes the sessions of a set: cost follows the smaller of the two.
-    pub(crate) fn wake(&self, destinations: &Destinations) {
-        let open = self.open.lock();
-        if destinations.len() < open.len() as u64 {
-            for handle in destinations
-                .iter()
-                .filter_map(|d| open.get(&Destination(d)))
-            {
-                handle.wake.notify_one();
-            }
-        } else {
-            for (_, handle) in open.iter().filter(|(d, _)| destinations.contains(d.0)) {
-                handle.wake.notify_one();
-            }
-        }
-    }
-
-    pub(crate) fn wake_one(&self, destination: Destination) {
-        if let Some(handle) = self.open.lock().get(&destination) {
-            handle.wake.notify_one();
-        }
-    }
-
-    /// When a destination was last heard of in its open session.
-    pub(crate) fn last_heard(&self, destination: Destination) -> Option<i64> {
-        self.open
-            .lock()
-            .get(&destination)
-            .map(|h| h.last_heard.load(Ordering::Relaxed))
-    }
-
-    /// Asks an edge for one copy's status as it is now.
-    pub(crate) async fn fetch(&self, destination: Destination, copy: CopyId) -> Option<RawStatus> {
-        let (answer, answered) = oneshot::channel();
-        let handle = self.open.lock().get(&destination).cloned()?;
-        handle.fetches.send((copy, answer)).await.ok()?;
-        tokio::time::timeout(std::time::Duration::from_secs(5), answered)
-            .await
-            .ok()?
-            .ok()
-    }
-
-    fn enter(
-        &self,
-        destination: Destination,
-        fetches: mpsc::Sender<(CopyId, oneshot::Sender<RawStatus>)>,
-        now: i64,
-    ) -> Arc<Handle> {
-        let handle = Arc::new(Handle {
-            id: self.next.fetch_add(1, Ordering::Relaxed),
-            wake: Notify::new(),
-            superseded: false.into(),
-            last_heard: now.into(),
-            fetches,
-        });
-        if let Some(older) = self.open.lock().insert(destination, handle.clone()) {
-            older.superseded.store(true, Ordering::Relaxed);
-            older.wake.notify_one();
-        }
-        handle
-    }
-
-    /// True when this was the destination's session.
-    fn leave(&self, destination: Destination, id: u64) -> bool {
-        let mut open = self.open.lock();
-        let mine = open.get(&destination).is_some_and(|h| h.id == id);
-        if mine {
-            open.remove(&destination);
-        }
-        mine
-    }
-}
-
-/// What an agent said about itself, kept while it is connected.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct About {
-    pub(crate) agent_version: String,
-    pub(crate) kubernetes_version: String,
-    pub(crate) claims: BTreeMap<String, String>,
-}
 
 /// The stream is to end; perhaps with a word to the agent.
 struct End(Option<Refused>);
@@ -560,235 +458,6 @@ impl Session {
         Ok(())
     }
 
-    fn difference(&mut self) -> (Vec<Tombstone>, Vec<Item>, atoll_wire::Cursor) {
-        let world = self.shared.world.read();
-        let desired = world.desired(self.destination);
-        let mut items = Vec::new();
-        for (index, copy) in &desired {
-            self.tombstoned.remove(index);
-            let sent = self.sent.get(index);
-            let may = self.mode == Mode::Live || sent.is_none() || self.introduced.contains(index);
-            let news = may && sent != Some(&copy.render);
-            if !news || !copy.sendable {
-                continue;
-            }
-            if let Some(item) = item(&world, *index, copy) {
-                items.push(item);
-                if self.mode == Mode::Held {
-                    self.introduced.insert(*index);
-                }
-                self.sent.insert(*index, copy.render);
-            }
-        }
-        items.sort_by(|a, b| (a.order, &a.object).cmp(&(b.order, &b.object)));
-        let mut tombstones = Vec::new();
-        if self.mode == Mode::Live {
-            for (index, tombstone) in &world.tombstones {
-                let orphan = tombstone.orphan.contains(self.destination.0);
-                if !(orphan || tombstone.remove.contains(self.destination.0))
-                    || desired.contains_key(index)
-                    || !self.tombstoned.insert(*index)
-                {
-                    continue;
-                }
-                self.sent.remove(index);
-                let Some(object) = world.objects.get(index) else {
-                    continue;
-                };
-                tombstones.push(Tombstone {
-                    copy: Some(object.copy.clone()),
-                    object: Some(object.reference.clone()),
-                    mode: if orphan {
-                        RemovalMode::Orphan
-                    } else {
-                        RemovalMode::Remove
-                    } as i32,
-                    order: u32::from(object.order.0),
-                    cursor: None,
-                });
-            }
-        }
-        tombstones.sort_by(|a, b| (b.order, &b.object).cmp(&(a.order, &a.object)));
-        (tombstones, items, self.shared.cursor(world.applied))
-    }
-
-    /// Bodies, but only those that this destination should have (invariant 9).
-    async fn give(&mut self, need: Need) -> Result<(), End> {
-        let snapshot = self
-            .shared
-            .store
-            .snapshot(At::Latest)
-            .map_err(|_| End(None))?;
-        let (mut ready, mut unknown): (Vec<Body>, Vec<Bytes>) = (Vec::new(), Vec::new());
-        {
-            let asked: BTreeSet<Bytes> = need.hashes.into_iter().collect();
-            let mut found: HashMap<Bytes, (atoll_store::Key, bool, bool)> = HashMap::new();
-            let world = self.shared.world.read();
-            for (index, copy) in world.desired(self.destination) {
-                let Some(object) = world.objects.get(&index) else {
-                    continue;
-                };
-                let Some(rendered) = &object.form(copy.flags).rendered else {
-                    continue;
-                };
-                let hash = Bytes::copy_from_slice(&rendered.body_hash);
-                if asked.contains(&hash) {
-                    let r = &object.reference;
-                    let scaled =
-                        world.is_scaled(&object.copy.cluster, &r.namespace, &r.kind, &r.name);
-                    let bare = copy.flags.implicit && object.bare.rendered.is_some();
-                    found.insert(hash, (object.key.clone(), bare, scaled));
-                }
-            }
-            drop(world);
-            for hash in asked {
-                let body = found.get(&hash).and_then(|(key, bare, scaled)| {
-                    self.body(snapshot.as_ref(), &hash, key, *bare, *scaled)
-                });
-                match body {
-                    Some(bytes) => ready.push(Body { hash, bytes }),
-                    None => unknown.push(hash),
-                }
-            }
-        }
-        drop(snapshot);
-        self.shared
-            .figures
-            .bodies_sent
-            .fetch_add(ready.len() as u64, Ordering::Relaxed);
-        let (mut part, mut size) = (Vec::new(), 0);
-        for body in ready {
-            size += body.bytes.len();
-            part.push(body);
-            if size >= BODIES_PER_MESSAGE {
-                size = 0;
-                self.say(Bodies {
-                    bodies: std::mem::take(&mut part),
-                    unknown: Vec::new(),
-                })
-                .await?;
-            }
-        }
-        if part.is_empty() && unknown.is_empty() {
-            Ok(())
-        } else {
-            self.say(Bodies {
-                bodies: part,
-                unknown,
-            })
-            .await
-        }
-    }
-
-    fn body(
-        &self,
-        snapshot: &dyn atoll_store::Snapshot,
-        hash: &Bytes,
-        key: &atoll_store::Key,
-        bare: bool,
-        scaled: bool,
-    ) -> Option<Bytes> {
-        let wanted: [u8; 32] = hash.as_ref().try_into().ok()?;
-        if let Some(body) = self.shared.bodies.get(&wanted) {
-            return Some(body);
-        }
-        let rendered = match source::body(&self.shared.registry, snapshot, key, bare, scaled) {
-            Ok(rendered) => rendered?,
-            Err(error) => {
-                tracing::error!(%key, %error, "a body could not be read");
-                return None;
-            }
-        };
-        // The object changed since the item was sent: the next item names the new body.
-        let body: Bytes = (rendered.body_hash == wanted).then(|| rendered.body.into())?;
-        self.shared.bodies.put(wanted, body.clone());
-        Some(body)
-    }
-
-    async fn take_report(&mut self, report: Report) -> Result<(), End> {
-        self.shared
-            .figures
-            .reports
-            .fetch_add(report.copies.len() as u64, Ordering::Relaxed);
-        let mut changes = Vec::with_capacity(report.copies.len());
-        {
-            let mut raw = Vec::new();
-            let world = self.shared.world.read();
-            let desired = world.desired(self.destination);
-            for copy in report.copies {
-                let Some(id) = &copy.copy else { continue };
-                let Some(&index) = world.by_copy.get(id) else {
-                    continue;
-                };
-                let removed = world.tombstones.get(&index).is_some_and(|t| {
-                    t.remove.contains(self.destination.0) || t.orphan.contains(self.destination.0)
-                });
-                // An edge reports only what is placed on it.
-                if !desired.contains_key(&index) && !removed {
-                    continue;
-                }
-                if !copy.status.is_empty() && wants_status(&world, index) {
-                    raw.push((index, copy.status.clone()));
-                }
-                changes.push(Change {
-                    destination: self.destination,
-                    object: index,
-                    copy: id.clone(),
-                    value: Some(reported(&world, index, &copy)),
-                });
-            }
-            drop(world);
-            let mut world = self.shared.world.write();
-            for (index, status) in raw {
-                world.raw.insert(index, (self.destination, status));
-            }
-        }
-        let ack = ToAgent::new(
-            self.uid.clone(),
-            ReportAck {
-                sequence: report.sequence,
-            },
-        );
-        self.hand_over(changes, ack).await
-    }
-
-    async fn take_done(&mut self, done: TombstoneDone) -> Result<(), End> {
-        let Some(copy) = done.copy else { return Ok(()) };
-        if done.outcome == TombstoneOutcome::Pending as i32 {
-            tracing::debug!(destination = %self.uid, message = %done.message, "a removal waits");
-            return Ok(());
-        }
-        let released = ToAgent::new(
-            self.uid.clone(),
-            atoll_wire::Released {
-                copies: vec![copy.clone()],
-            },
-        );
-        let index = self.shared.world.read().by_copy.get(&copy).copied();
-        let changes = match index {
-            Some(object) => vec![Change {
-                destination: self.destination,
-                object,
-                copy,
-                value: None,
-            }],
-            None => Vec::new(),
-        };
-        self.hand_over(changes, released).await
-    }
-
-    /// To the log; the answer goes out when it is there.
-    async fn hand_over(&self, changes: Vec<Change>, answer: ToAgent) -> Result<(), End> {
-        self.reports
-            .send(Batch {
-                changes,
-                answer,
-                to: self.acks.clone(),
-            })
-            .await
-            .map_err(|()| End(None))
-    }
-
     async fn fetch(&mut self, copy: CopyId, answer: oneshot::Sender<RawStatus>) -> Result<(), End> {
         let request = self.next_fetch;
         self.next_fetch += 1;
@@ -815,81 +484,4 @@ fn digest(world: &World, desired: &BTreeMap<ObjectIndex, DesiredCopy>) -> SetDig
         }
     }
     digest
-}
-
-fn item(world: &World, index: ObjectIndex, copy: &DesiredCopy) -> Option<Item> {
-    let object = world.objects.get(&index)?;
-    let form = object.form(copy.flags);
-    let rendered = form.rendered.as_ref()?;
-    Some(Item {
-        copy: Some(object.copy.clone()),
-        object: Some(object.reference.clone()),
-        order: u32::from(object.order.0),
-        render_hash: Bytes::copy_from_slice(&copy.render),
-        body_hash: Bytes::copy_from_slice(&rendered.body_hash),
-        body_size: form.size,
-        create_only: copy.flags.create_only,
-        adopt: copy.flags.adopt,
-        replace: rendered.replace,
-        implicit: copy.flags.implicit,
-        edge_owned: rendered.edge_owned.clone(),
-        initial_only: rendered.initial_only.clone(),
-    })
-}
-
-fn reported(world: &World, index: ObjectIndex, copy: &CopyReport) -> Reported {
-    let status: Value = serde_json::from_slice(&copy.status).unwrap_or(Value::Null);
-    let empty = Value::Null;
-    let (group, resource, desired) = world.objects.get(&index).map_or(("", "", &empty), |o| {
-        (
-            o.reference.group.as_str(),
-            o.reference.resource.as_str(),
-            &o.health_input,
-        )
-    });
-    let error = u8::try_from(copy.error).unwrap_or(1);
-    let projected = project::project(group, resource, &status);
-    let mut message = copy.message.clone();
-    if let Some((end, _)) = message.char_indices().nth(1024) {
-        message.truncate(end);
-    }
-    Reported {
-        render: rows::render_from(&copy.render_hash),
-        error,
-        message: message.into(),
-        health: if error == 0 {
-            health::of(group, resource, desired, &status, copy.observed)
-        } else {
-            health::Health::Degraded
-        },
-        status: if projected.is_null() {
-            "".into()
-        } else {
-            projected.to_string().into()
-        },
-    }
-}
-
-fn wants_status(world: &World, index: ObjectIndex) -> bool {
-    world.objects.get(&index).is_some_and(|o| {
-        o.policies
-            .iter()
-            .filter_map(|p| world.policies.get(p)?.selected.get(&index))
-            .any(|m| m.want_singleton || m.want_multi)
-    })
-}
-
-impl Shared {
-    /// When a destination was last heard of.
-    pub(crate) fn last_seen(&self, destination: Destination) -> Option<Timestamp> {
-        let heard = self.sessions.last_heard(destination);
-        let at = heard.or_else(|| {
-            self.world
-                .read()
-                .destinations
-                .get(&destination)
-                .map(|d| d.last_seen)
-        })?;
-        (at > 0).then_some(Timestamp(at))
-    }
 }

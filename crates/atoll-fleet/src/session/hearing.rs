@@ -1,0 +1,142 @@
+//! What an agent reports, as changes for the log. An edge speaks only of what is placed on it.
+
+use std::sync::atomic::Ordering;
+
+use atoll_placement::columns::Reported;
+use atoll_placement::place::ObjectIndex;
+use atoll_placement::{health, project};
+use atoll_wire::{CopyReport, Report, ReportAck, ToAgent, TombstoneDone, TombstoneOutcome};
+use serde_json::Value;
+
+use super::{End, Session};
+use crate::model::World;
+use crate::reports::{Batch, Change};
+use crate::rows;
+
+impl Session {
+    pub(super) async fn take_report(&mut self, report: Report) -> Result<(), End> {
+        self.shared
+            .figures
+            .reports
+            .fetch_add(report.copies.len() as u64, Ordering::Relaxed);
+        let mut changes = Vec::with_capacity(report.copies.len());
+        {
+            let mut raw = Vec::new();
+            let world = self.shared.world.read();
+            let desired = world.desired(self.destination);
+            for copy in report.copies {
+                let Some(id) = &copy.copy else { continue };
+                let Some(&index) = world.by_copy.get(id) else {
+                    continue;
+                };
+                let removed = world.tombstones.get(&index).is_some_and(|t| {
+                    t.remove.contains(self.destination.0) || t.orphan.contains(self.destination.0)
+                });
+                // An edge reports only what is placed on it.
+                if !desired.contains_key(&index) && !removed {
+                    continue;
+                }
+                if !copy.status.is_empty() && wants_status(&world, index) {
+                    raw.push((index, copy.status.clone()));
+                }
+                changes.push(Change {
+                    destination: self.destination,
+                    object: index,
+                    copy: id.clone(),
+                    value: Some(reported(&world, index, &copy)),
+                });
+            }
+            drop(world);
+            let mut world = self.shared.world.write();
+            for (index, status) in raw {
+                world.raw.insert(index, (self.destination, status));
+            }
+        }
+        let ack = ToAgent::new(
+            self.uid.clone(),
+            ReportAck {
+                sequence: report.sequence,
+            },
+        );
+        self.hand_over(changes, ack).await
+    }
+
+    pub(super) async fn take_done(&mut self, done: TombstoneDone) -> Result<(), End> {
+        let Some(copy) = done.copy else { return Ok(()) };
+        if done.outcome == TombstoneOutcome::Pending as i32 {
+            tracing::debug!(destination = %self.uid, message = %done.message, "a removal waits");
+            return Ok(());
+        }
+        let released = ToAgent::new(
+            self.uid.clone(),
+            atoll_wire::Released {
+                copies: vec![copy.clone()],
+            },
+        );
+        let index = self.shared.world.read().by_copy.get(&copy).copied();
+        let changes = match index {
+            Some(object) => vec![Change {
+                destination: self.destination,
+                object,
+                copy,
+                value: None,
+            }],
+            None => Vec::new(),
+        };
+        self.hand_over(changes, released).await
+    }
+
+    /// To the log; the answer goes out when it is there.
+    async fn hand_over(&self, changes: Vec<Change>, answer: ToAgent) -> Result<(), End> {
+        self.reports
+            .send(Batch {
+                changes,
+                answer,
+                to: self.acks.clone(),
+            })
+            .await
+            .map_err(|()| End(None))
+    }
+}
+
+fn reported(world: &World, index: ObjectIndex, copy: &CopyReport) -> Reported {
+    let status: Value = serde_json::from_slice(&copy.status).unwrap_or(Value::Null);
+    let empty = Value::Null;
+    let (group, resource, desired) = world.objects.get(&index).map_or(("", "", &empty), |o| {
+        (
+            o.reference.group.as_str(),
+            o.reference.resource.as_str(),
+            &o.health_input,
+        )
+    });
+    let error = u8::try_from(copy.error).unwrap_or(1);
+    let projected = project::project(group, resource, &status);
+    let mut message = copy.message.clone();
+    if let Some((end, _)) = message.char_indices().nth(1024) {
+        message.truncate(end);
+    }
+    Reported {
+        render: rows::render_from(&copy.render_hash),
+        error,
+        message: message.into(),
+        health: if error == 0 {
+            health::of(group, resource, desired, &status, copy.observed)
+        } else {
+            health::Health::Degraded
+        },
+        status: if projected.is_null() {
+            "".into()
+        } else {
+            projected.to_string().into()
+        },
+    }
+}
+
+fn wants_status(world: &World, index: ObjectIndex) -> bool {
+    world.objects.get(&index).is_some_and(|o| {
+        o.policies
+            .iter()
+            .filter_map(|p| world.policies.get(p)?.selected.get(&index))
+            .any(|m| m.want_singleton || m.want_multi)
+    })
+}
