@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::harness::{ATOLL, Answer, scratch};
+use crate::harness::{ATOLL, Answer, real_edge::RealEdge, scratch};
 
 #[test]
 fn all_is_healthy_and_a_second_run_goes_on() {
@@ -48,4 +48,22 @@ fn it_says_why_not_all_is_healthy() {
     quickstart.env("KUBECONFIG", scratch.path().join("absent"));
     let why = Answer::of(&mut quickstart).refused();
     assert!(why.contains("nowhere"), "{why}");
+}
+
+#[test]
+fn a_real_cluster_of_the_users_kubeconfig_is_an_edge_too() {
+    let scratch = scratch();
+    let Some(edge) = RealEdge::start(&scratch.path().join("edge")) else {
+        return;
+    };
+    let context = edge.kubectl(&["config", "current-context"]).expect();
+    let mut quickstart = Command::new(ATOLL);
+    quickstart.args(["quickstart", "--once", "--timeout", "120"]);
+    quickstart.args(["--edge-context", context.trim(), "--root-directory"]);
+    quickstart.arg(scratch.path().join("root"));
+    quickstart.env("KUBECONFIG", edge.kubeconfig());
+    let shown = Answer::of(&mut quickstart).expect();
+    assert!(shown.contains("copies: 8 expected, 8 current"), "{shown}");
+    let menu = edge.get(&["menu", "today", "-n", "shop"]).unwrap();
+    assert_eq!(menu["spec"]["dishes"][0], "soup");
 }

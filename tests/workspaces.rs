@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Center, eventually, scratch};
+use crate::harness::{ATOLL, Answer, Center, eventually, scratch};
 
 fn center() -> (tempfile::TempDir, Center) {
     let scratch = scratch();
@@ -237,4 +237,25 @@ fn a_deletion_goes_on_after_kill_9() {
             other => Err(other),
         }
     });
+}
+
+#[test]
+fn the_binary_is_a_kubectl_plugin_under_another_name() {
+    let (scratch, center) = center();
+    let plugin = scratch.path().join("kubectl-ws");
+    std::os::unix::fs::symlink(ATOLL, &plugin).unwrap();
+    let path = format!(
+        "{}:{}",
+        scratch.path().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let mut kubectl = std::process::Command::new("kubectl");
+    kubectl
+        .args(["ws", "."])
+        .env("PATH", path)
+        .env("KUBECONFIG", center.kubeconfig());
+    assert_eq!(
+        Answer::of(&mut kubectl).expect().trim(),
+        "Current workspace is 'root'."
+    );
 }
