@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use atoll_fleet::{Fleet, FleetCa, FleetDoors, FleetOptions};
@@ -46,6 +47,8 @@ pub(crate) struct CenterOptions {
     pub(crate) home_workspaces: bool,
     /// Which users do.
     pub(crate) home_creator_groups: Vec<String>,
+    /// Added to each fsync of the log.
+    pub(crate) sync_delay: Option<Duration>,
 }
 
 impl CenterOptions {
@@ -62,6 +65,7 @@ impl CenterOptions {
             names: Vec::new(),
             home_workspaces: true,
             home_creator_groups: vec!["system:authenticated".to_owned()],
+            sync_delay: None,
         }
     }
 }
@@ -100,9 +104,11 @@ impl Center {
         };
 
         let directory = options.root_directory.join("store");
+        let sync_delay = options.sync_delay;
         let store = tokio::task::spawn_blocking(move || {
             embedded::open(embedded::Options {
                 indexes: indexes(),
+                sync_delay,
                 ..embedded::Options::new(directory)
             })
         })

@@ -60,6 +60,9 @@ pub(crate) struct Args {
     /// The name of this shard; only `root` is built.
     #[arg(long, default_value = "root", hide = true)]
     shard_name: String,
+    /// Behave like a slower disk: added to each fsync of the log. For measurements.
+    #[arg(long, value_name = "MS", hide = true)]
+    test_sync_delay_ms: Option<u64>,
     #[command(flatten)]
     ignored: Ignored,
 }
@@ -96,6 +99,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             names: args.external_hostname.into_iter().collect(),
             home_workspaces: args.enable_home_workspaces,
             home_creator_groups: args.home_workspaces_home_creator_groups,
+            sync_delay: args
+                .test_sync_delay_ms
+                .map(std::time::Duration::from_millis),
             ..CenterOptions::new(
                 args.root_directory,
                 SocketAddr::new(args.bind_address, args.secure_port),
