@@ -92,7 +92,8 @@ impl Step {
 fn is(element: &Value, key: &str, wanted: &str) -> bool {
     match &element[key] {
         Value::String(text) => text == wanted,
-        other => other.to_string() == wanted,
+        Value::Number(number) => number.to_string() == wanted,
+        _ => false,
     }
 }
 

@@ -73,10 +73,9 @@ pub(crate) struct Agent {
     /// Which copies share an identity at the edge.
     by_identity: HashMap<Identity, BTreeSet<CopyId>>,
     watched: BTreeSet<String>,
-    sights: (
-        mpsc::Sender<(String, Sight)>,
-        mpsc::Receiver<(String, Sight)>,
-    ),
+    /// What watches see, told with the kind they watch.
+    tell: mpsc::Sender<(String, Sight)>,
+    sights: mpsc::Receiver<(String, Sight)>,
     watches: JoinSet<()>,
     work: JoinSet<Done>,
     /// Copies whose report is due.
@@ -90,6 +89,7 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn new(edge: Edge, journal: Journal, state: State) -> Self {
+        let (tell, sights) = mpsc::channel(256);
         let mut agent = Agent {
             edge,
             journal,
@@ -98,7 +98,8 @@ impl Agent {
             views: BTreeMap::new(),
             by_identity: HashMap::new(),
             watched: BTreeSet::new(),
-            sights: mpsc::channel(256),
+            tell,
+            sights,
             watches: JoinSet::new(),
             work: JoinSet::new(),
             dirty: BTreeSet::new(),
@@ -131,10 +132,10 @@ impl Agent {
                     Some(News::Disconnected) => self.disconnected(),
                     Some(News::Said(message)) => self.hear(*message).await?,
                 },
-                Some((key, sight)) = self.sights.1.recv() => {
+                Some((key, sight)) = self.sights.recv() => {
                     self.see(&key, sight);
                     // A first list comes in a burst: take all of it before planning anew.
-                    while let Ok((key, sight)) = self.sights.1.try_recv() {
+                    while let Ok((key, sight)) = self.sights.try_recv() {
                         self.see(&key, sight);
                     }
                 }

@@ -192,7 +192,7 @@ impl Agent {
         if !self.watched.insert(key.clone()) {
             return;
         }
-        let (edge, tell) = (self.edge.clone(), self.sights.0.clone());
+        let (edge, tell) = (self.edge.clone(), self.tell.clone());
         self.watches.spawn(async move {
             // It was served a moment ago, when the copy was applied.
             if let Ok(served) = edge.served(&object).await {
