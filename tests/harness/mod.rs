@@ -107,13 +107,12 @@ impl Process {
         let _ = Command::new("kill")
             .args(["-TERM", &self.id().to_string()])
             .status();
-        let ended = eventually("the process ends after SIGTERM", || {
+        eventually("the process ends after SIGTERM", || {
             match self.child.try_wait() {
                 Ok(Some(status)) => Ok(status),
                 other => Err(format!("{other:?}")),
             }
-        });
-        ended
+        })
     }
 
     pub fn output(&self) -> String {
