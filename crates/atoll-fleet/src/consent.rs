@@ -197,7 +197,8 @@ impl Hook for AnnotationHook {
     }
 
     async fn admit(&self, _registry: &Registry, review: &mut Review<'_>) -> Result<(), Status> {
-        if review.kind != ClusterKind::Payload || review.operation == Operation::Delete {
+        let written = matches!(review.operation, Operation::Create | Operation::Update);
+        if review.kind != ClusterKind::Payload || !written {
             return Ok(());
         }
         let errors = bundle::check_annotations(review.object);

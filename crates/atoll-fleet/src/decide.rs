@@ -9,12 +9,13 @@ use std::sync::atomic::Ordering;
 use atoll_placement::bundle::{self, CopyFlags};
 use atoll_placement::place::{self, Guard, ObjectIndex, Plan, Wanted};
 use atoll_placement::policy::DeletionPolicy;
-use atoll_placement::{Destinations, RoaringBitmap};
+use atoll_placement::{Destination, Destinations, RoaringBitmap};
 use atoll_registry::ClusterName;
 use atoll_store::{AppendError, At, Revision, Snapshot, Write};
 
 use crate::absorb::{Absorb, Pending};
 use crate::consent;
+use crate::farewell;
 use crate::model::{Entry, PolicyIndex, PolicyState, Tombstone, World};
 use crate::rows::{self, AssignmentRow, BundleRow, TombstoneRow};
 use crate::shared::Shared;
@@ -144,7 +145,7 @@ fn prepare(
         .as_deref()
         .and_then(|i| world.inventories.get(i));
     let existing = world.all_destinations();
-    let orphan = policy.orphan_now();
+    let orphan = policy.orphan_now() || farewell::keeps(snapshot, &policy.cluster);
     let plan = place::plan(
         &policy.placed,
         &Wanted {
@@ -155,6 +156,7 @@ fn prepare(
                 .unwrap_or_default(),
             accepted: state.map_or(&none, |s| s.index.accepted()),
             existing: &existing,
+            purging: &world.purging,
             consent,
             policy_deleted: deleted,
         },
@@ -475,6 +477,9 @@ fn apply(
             .push_back((now, plan.removed_by_change.0, plan.removed_by_change.1));
     }
     let moved = &before.assigned ^ &policy.placed.assigned;
+    for destination in &moved & &world.purging {
+        shared.lifecycle.add(Destination(destination));
+    }
     let everywhere = &before.assigned | &policy.placed.assigned;
     if revision > Revision(0) {
         policy.changed = policy.changed.max(revision);

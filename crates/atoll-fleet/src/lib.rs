@@ -15,6 +15,7 @@ mod computed;
 mod consent;
 mod decide;
 mod engine;
+mod farewell;
 mod feed;
 mod lifecycle;
 mod load;
@@ -67,11 +68,12 @@ impl FleetDoors {
         }
     }
 
-    /// Admission of policies and of our annotations.
+    /// Admission of policies and of our annotations, and of the deletion of workspaces that have copies at edges.
     pub fn hooks(&self) -> Vec<Arc<dyn Hook>> {
         vec![
             Arc::new(PolicyHook::new(self.authorizer.clone())),
             Arc::new(AnnotationHook),
+            Arc::new(farewell::FarewellHook(self.seat.clone())),
         ]
     }
 

@@ -12,7 +12,7 @@ use atoll_registry::{ClusterName, PatchType, ResourceRef};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::model::{DestinationState, Foreign};
+use crate::model::{DestinationState, Foreign, World};
 use crate::session::About;
 use crate::shared::Shared;
 use crate::source::OCM;
@@ -28,6 +28,9 @@ pub(crate) const HELD: &str = "edge.atoll.dev/Held";
 
 /// When the agent was last heard of: added when a ManagedCluster is read.
 pub(crate) const LAST_SEEN: &str = "lastSeenTime";
+
+/// Everything of ours was removed from the edge, as asked for.
+pub(crate) const PURGED: &str = "edge.atoll.dev/Purged";
 
 /// How long a destination may be away before that is written.
 pub(crate) const GRACE: Duration = Duration::from_secs(120);
@@ -95,7 +98,7 @@ async fn reconcile(
     grace_over: bool,
     grace: Duration,
 ) -> Result<bool, atoll_kube::Status> {
-    let (state, connected, foreign) = {
+    let (state, connected, foreign, emptied) = {
         let world = shared.world.read();
         let Some(state) = world.destinations.get(&destination).cloned() else {
             return Ok(false);
@@ -104,6 +107,7 @@ async fn reconcile(
             state,
             world.connected.contains(destination.0),
             world.foreign.get(&destination).cloned(),
+            state_emptied(&world, destination),
         )
     };
     if !connected && state.available && !grace_over {
@@ -131,6 +135,7 @@ async fn reconcile(
         connected,
         shared.about_of(destination),
         foreign,
+        emptied,
         shared.registry.now(),
     );
     if new != old {
@@ -147,6 +152,14 @@ async fn reconcile(
     Ok(false)
 }
 
+/// Whether an edge that is to be emptied is; `None` when nobody asked.
+fn state_emptied(world: &World, destination: Destination) -> Option<bool> {
+    world
+        .purging
+        .contains(destination.0)
+        .then(|| world.is_empty_at(destination))
+}
+
 /// The status that follows from what is. Pure.
 fn status(
     old: &Value,
@@ -154,6 +167,7 @@ fn status(
     connected: bool,
     about: Option<About>,
     foreign: Option<Foreign>,
+    emptied: Option<bool>,
     now: Timestamp,
 ) -> Value {
     let mut new = old.clone();
@@ -244,6 +258,25 @@ fn status(
             now,
         );
     }
+    match emptied {
+        Some(true) => set_condition(
+            list,
+            PURGED,
+            "True",
+            "NothingLeft",
+            "Everything that was placed here is removed",
+            now,
+        ),
+        Some(false) => set_condition(
+            list,
+            PURGED,
+            "False",
+            "Removing",
+            "Removals are not confirmed yet",
+            now,
+        ),
+        None => conditions_without(list, PURGED),
+    }
     if let Some(about) = about {
         if !about.kubernetes_version.is_empty() {
             new["version"] = json!({"kubernetes": about.kubernetes_version});
@@ -305,6 +338,7 @@ mod tests {
             labels: Default::default(),
             accepted: true,
             available,
+            purge: false,
             resume: None,
             last_seen: 0,
         }
@@ -325,15 +359,25 @@ mod tests {
             true,
             None,
             None,
+            None,
             Timestamp(1_000_000),
         );
         assert_eq!(of(&first, AVAILABLE).unwrap()["status"], "True");
-        let again = status(&first, &state(true), true, None, None, Timestamp(9_000_000));
+        let again = status(
+            &first,
+            &state(true),
+            true,
+            None,
+            None,
+            None,
+            Timestamp(9_000_000),
+        );
         assert_eq!(first, again, "nothing is written when nothing changed");
         let away = status(
             &first,
             &state(true),
             false,
+            None,
             None,
             None,
             Timestamp(9_000_000),
@@ -358,6 +402,7 @@ mod tests {
             true,
             None,
             Some(foreign),
+            None,
             Timestamp(0),
         );
         assert!(
@@ -366,7 +411,7 @@ mod tests {
                 .unwrap()
                 .contains("=abc")
         );
-        let after = status(&held, &state(true), true, None, None, Timestamp(0));
+        let after = status(&held, &state(true), true, None, None, None, Timestamp(0));
         assert_eq!(of(&after, HELD), None);
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct DestinationState {
     pub(crate) accepted: bool,
     /// The condition `ManagedClusterConditionAvailable` as stored is True.
     pub(crate) available: bool,
+    /// It is to be emptied before it is taken out.
+    pub(crate) purge: bool,
     /// The annotation that lets a held session go on.
     pub(crate) resume: Option<String>,
     /// When the agent was last heard of, in milliseconds; 0: not since this start.
@@ -78,6 +80,8 @@ pub(crate) struct PayloadObject {
     pub(crate) scales: Option<(String, String)>,
     /// Policies that select it, carry it or still have it placed.
     pub(crate) policies: BTreeSet<PolicyIndex>,
+    /// `metadata.creationTimestamp`.
+    pub(crate) created: Value,
     /// We wrote its `.status`.
     pub(crate) returned: bool,
 }
@@ -131,6 +135,8 @@ pub(crate) struct PolicyState {
     pub(crate) name: Arc<str>,
     pub(crate) uid: Arc<str>,
     pub(crate) generation: i64,
+    /// `metadata.creationTimestamp`.
+    pub(crate) created: Value,
     /// Its spec, the last one that could be parsed.
     pub(crate) spec: Arc<Policy>,
     /// `spec` was read since the start: before that, nothing may be concluded from what it does not select.
@@ -197,6 +203,8 @@ pub(crate) struct World {
     /// When something was last reported about an object, since this start.
     pub(crate) reported: HashMap<ObjectIndex, Revision>,
     pub(crate) connected: Destinations,
+    /// Destinations that are to be emptied.
+    pub(crate) purging: Destinations,
     /// Destinations whose agent holds what this log knows nothing of.
     pub(crate) foreign: HashMap<Destination, Foreign>,
     /// The newest raw status of objects whose status returns: from where, and its JSON. Lost at a restart.
@@ -376,6 +384,18 @@ impl World {
         all
     }
 
+    /// Whether nothing of ours is left at a destination, and nothing will come.
+    pub(crate) fn is_empty_at(&self, destination: Destination) -> bool {
+        !self
+            .policies
+            .values()
+            .any(|p| p.placed.assigned.contains(destination.0) && !p.placed.objects.is_empty())
+            && !self
+                .tombstones
+                .values()
+                .any(|t| t.remove.contains(destination.0) || t.orphan.contains(destination.0))
+    }
+
     /// Whether a placed autoscaler targets this workload.
     pub(crate) fn is_scaled(&self, cluster: &str, namespace: &str, kind: &str, name: &str) -> bool {
         self.objects.values().any(|o| {
@@ -463,6 +483,7 @@ impl World {
             health_input: Value::Null,
             scales: None,
             policies: BTreeSet::new(),
+            created: Value::Null,
             returned: false,
         }
     }

@@ -214,6 +214,14 @@ impl Reporter {
                 .or_default()
                 .insert(change.destination.0);
             self.touched.insert(change.object);
+            if gone
+                && world
+                    .destinations
+                    .get(&change.destination)
+                    .is_some_and(|d| d.purge)
+            {
+                self.shared.lifecycle.add(change.destination);
+            }
             if gone {
                 let inventory = world
                     .tombstones

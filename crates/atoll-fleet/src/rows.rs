@@ -13,6 +13,7 @@
 //! | `columns` | object | reported value -> destinations |
 //! | `folded` | – | up to which batch the columns are complete |
 //! | `consents` | policy | who wrote it last: whose permission placements use |
+//! | `farewells` | payload workspace | what happens to copies when it is deleted |
 //!
 //! An append may write one row of each family. Tombstones and columns carry the object's uid as their identity component, which makes each object a
 //! family of its own: nobody watches them, so nobody can lose half a revision.
@@ -50,6 +51,10 @@ pub(crate) fn assignment(cluster: &str, policy_uid: &str) -> Key {
 
 pub(crate) fn consent(cluster: &str, policy: &str) -> Key {
     key("consents", "", cluster, policy)
+}
+
+pub(crate) fn farewell(cluster: &str) -> Key {
+    key("farewells", "", cluster, "copies")
 }
 
 pub(crate) fn tombstone(inventory: &str, cluster: &str, uid: &str) -> Key {

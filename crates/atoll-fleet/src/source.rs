@@ -20,6 +20,8 @@ pub(crate) const OCM: &str = "cluster.open-cluster-management.io";
 pub(crate) const CRDS: &str = "apiextensions.k8s.io";
 /// Lets a session that is held go on; the value is the token shown in the condition.
 pub(crate) const RESUME: &str = "edge.atoll.dev/resume";
+/// On a ManagedCluster, "true": everything of ours is removed from the edge.
+pub(crate) const PURGE: &str = "edge.atoll.dev/purge";
 
 /// Why something could not be read. The caller tries again; nothing is concluded from it.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +107,7 @@ pub(crate) fn payload_object(
         health_input: json!({"spec": {"replicas": pick("/spec/replicas"), "type": pick("/spec/type")}}),
         scales: scale_target(parts, value),
         policies: std::collections::BTreeSet::new(),
+        created: pick("/metadata/creationTimestamp"),
         returned: false,
     }
 }
@@ -211,6 +214,7 @@ pub(crate) fn destination_state(inventory: &str, value: &Value) -> DestinationSt
             == Some(true)
             && !meta::is_deleting(value),
         available,
+        purge: meta::annotation(value, PURGE) == Some("true"),
         resume: meta::annotation(value, RESUME).map(str::to_owned),
         last_seen: 0,
     }

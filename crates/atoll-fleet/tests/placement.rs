@@ -3,6 +3,7 @@
 
 mod support;
 
+use atoll_registry::ResourceRef;
 use serde_json::json;
 use std::collections::BTreeMap;
 use support::{Center, Disk, Edge, config_maps, counts, deployments, policies};
@@ -463,6 +464,90 @@ fn foreign_and_recreated_identities_are_refused() {
         assert_eq!(
             old.refused.unwrap().reason,
             atoll_wire::RefusedReason::Unknown as i32
+        );
+    });
+}
+
+#[test]
+fn an_edge_is_emptied_on_request_and_says_when_it_is() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let uid = center.destination("one", json!({"site": "a"})).await;
+        center.config("p1", "web", "1").await;
+        center
+            .policy("p1", "bp", everything_labelled("web", "a"))
+            .await;
+        let mut edge = Edge::connect(&center, &uid, Disk::default()).await;
+        edge.until("placed", |e| e.disk.configs().len() == 1).await;
+        let patch = json!({"metadata": {"annotations": {"edge.atoll.dev/purge": "true"}}});
+        center
+            .client("i1")
+            .patch(
+                &support::managed_clusters(),
+                None,
+                "one",
+                atoll_registry::PatchType::Merge,
+                patch,
+            )
+            .await
+            .unwrap();
+        edge.until("emptied", |e| e.disk.copies.is_empty()).await;
+        center
+            .object_when("i1", &support::managed_clusters(), None, "one", |o| {
+                o["status"]["conditions"].as_array().is_some_and(|l| {
+                    l.iter()
+                        .any(|c| c["type"] == "edge.atoll.dev/Purged" && c["status"] == "True")
+                })
+            })
+            .await;
+    });
+}
+
+#[test]
+fn a_workspace_with_copies_is_deleted_only_when_it_is_said_what_becomes_of_them() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let uid = center.destination("one", json!({"site": "a"})).await;
+        let logical = ResourceRef::new("core.kcp.io", "v1alpha1", "logicalclusters");
+        let object = json!({"apiVersion": "core.kcp.io/v1alpha1", "kind": "LogicalCluster", "metadata": {"name": "cluster"}, "spec": {}});
+        center.client("p1").create(&logical, object).await.unwrap();
+        center.config("p1", "web", "1").await;
+        center
+            .policy("p1", "bp", everything_labelled("web", "a"))
+            .await;
+        let mut edge = Edge::connect(&center, &uid, Disk::default()).await;
+        edge.until("placed", |e| e.disk.configs().len() == 1).await;
+        let delete = || async {
+            let options = atoll_registry::DeleteOptions::default();
+            center
+                .client("p1")
+                .delete(&logical, None, "cluster", &options)
+                .await
+        };
+        assert_eq!(delete().await.unwrap_err().code, 403);
+        let patch =
+            json!({"metadata": {"annotations": {"edge.atoll.dev/deletion-policy": "Orphan"}}});
+        center
+            .client("p1")
+            .patch(
+                &logical,
+                None,
+                "cluster",
+                atoll_registry::PatchType::Merge,
+                patch,
+            )
+            .await
+            .unwrap();
+        delete().await.unwrap();
+        // Its content goes one by one, as the workspace's deletion does it.
+        center
+            .delete("p1", &config_maps(), Some("default"), "web")
+            .await;
+        edge.until("let go", |e| !e.tombstones.is_empty()).await;
+        assert!(
+            edge.tombstones
+                .iter()
+                .all(|t| t.mode == atoll_wire::RemovalMode::Orphan as i32)
         );
     });
 }

@@ -42,6 +42,8 @@ pub struct Wanted<'a> {
     pub accepted: &'a Destinations,
     /// The destinations that exist.
     pub existing: &'a Destinations,
+    /// Destinations that a person wants emptied before they are taken out.
+    pub purging: &'a Destinations,
     /// The inventory's owner consents to new placements.
     pub consent: bool,
     /// The policy was deleted: all its removals are explicit.
@@ -114,19 +116,19 @@ pub fn plan(
 ) -> Plan {
     let assigned = &now.assigned & wanted.existing;
     let added = if wanted.consent && !wanted.policy_deleted {
-        (&wanted.selected & wanted.accepted) - &assigned
+        ((&wanted.selected & wanted.accepted) - &assigned) - wanted.purging
     } else {
         Destinations::new()
     };
     let leaving_destinations = if wanted.policy_deleted {
         assigned.clone()
     } else {
-        &assigned - &wanted.selected
+        (&assigned - &wanted.selected) | (&assigned & wanted.purging)
     };
     let leaving_objects: BTreeSet<ObjectIndex> =
         now.objects.difference(&wanted.objects).copied().collect();
 
-    let mut explicit = Vec::new();
+    let mut explicit_removals = Vec::new();
     let mut by_change = Vec::new();
     for &object in &now.objects {
         let leaves_everywhere = leaving_objects.contains(&object);
@@ -141,17 +143,24 @@ pub fn plan(
             continue;
         }
         let destinations = from - covered(object);
-        if !destinations.is_empty() {
-            let list = if is_explicit {
-                &mut explicit
-            } else {
-                &mut by_change
-            };
-            list.push(Removal {
-                object,
-                destinations,
-                explicit: is_explicit,
-            });
+        // What is asked for by name is explicit, whatever else leaves.
+        let asked = if is_explicit {
+            destinations.clone()
+        } else {
+            &destinations & wanted.purging
+        };
+        let rest = destinations - &asked;
+        for (destinations, explicit, list) in [
+            (asked, true, &mut explicit_removals),
+            (rest, false, &mut by_change),
+        ] {
+            if !destinations.is_empty() {
+                list.push(Removal {
+                    object,
+                    destinations,
+                    explicit,
+                });
+            }
         }
     }
 
@@ -184,7 +193,7 @@ pub fn plan(
                 .iter()
                 .filter(|o| !wanted.deleted.contains(o)),
         );
-        next.assigned = assigned.clone();
+        next.assigned = &assigned - wanted.purging;
         by_change.clear();
         touched.clear();
     }
@@ -195,7 +204,7 @@ pub fn plan(
     } else {
         (copies, touched.len())
     };
-    explicit.append(&mut by_change);
+    explicit_removals.append(&mut by_change);
     if wanted.policy_deleted {
         next = Placed::default();
     }
@@ -203,7 +212,7 @@ pub fn plan(
         next,
         added,
         added_objects,
-        removals: explicit,
+        removals: explicit_removals,
         held,
         removed_by_change,
     }
@@ -268,6 +277,7 @@ mod tests {
         deleted: BTreeSet<ObjectIndex>,
         selected: Destinations,
         all: Destinations,
+        purging: Destinations,
     }
 
     impl Case {
@@ -282,6 +292,7 @@ mod tests {
                 deleted: BTreeSet::new(),
                 selected: wanted.1,
                 all,
+                purging: Destinations::new(),
             }
         }
 
@@ -292,6 +303,7 @@ mod tests {
                 selected: self.selected.clone(),
                 accepted: &self.all,
                 existing: &self.all,
+                purging: &self.purging,
                 consent: true,
                 policy_deleted: false,
             }
@@ -450,6 +462,23 @@ mod tests {
     }
 
     #[test]
+    fn a_destination_that_is_emptied_on_purpose_is_never_held() {
+        let mut case = Case::new((&[1], set(0..100)), (&[1], set(90..100)));
+        case.purging = set([95]);
+        let plan = plan(&case.now, &case.wanted(), &Guard::default(), &nobody, &id);
+        assert_eq!(plan.held.as_ref().map(|h| h.copies), Some(90));
+        assert_eq!(
+            plan.removals,
+            [Removal {
+                object: ObjectIndex(1),
+                destinations: set([95]),
+                explicit: true
+            }]
+        );
+        assert_eq!(plan.next.assigned.len(), 99);
+    }
+
+    #[test]
     fn a_detached_destination_is_forgotten_without_a_removal() {
         let case = Case::new((&[1], set([1, 2])), (&[1], set([2])));
         let existing = set([2]);
@@ -476,7 +505,7 @@ mod tests {
             let wanted_objects: BTreeSet<u32> = wanted_objects.difference(&deleted).copied().collect();
             let now = Placed { objects: collect(&now_objects), assigned: set(assigned) };
             let wanted = Wanted { objects: collect(&wanted_objects), deleted: collect(&deleted), selected: &set(selected) & &existing,
-                accepted: &existing, existing: &existing, consent: true, policy_deleted: false };
+                accepted: &existing, existing: &existing, purging: &Destinations::new(), consent: true, policy_deleted: false };
             let guard = Guard { limit: limit.map(RemovalLimit::Count), ..Guard::default() };
             let plan = plan(&now, &wanted, &guard, &|_| cover.clone(), &id);
             for object in 0..5u32 {

@@ -52,10 +52,16 @@ enum Command {
     },
     /// List the edges.
     List,
-    /// Take an edge out of the fleet; what runs there stays.
+    /// Take an edge out of the fleet; what runs there stays, unless purged.
     Remove {
         /// The edge's name.
         name: String,
+        /// Remove everything that was placed there first; waits until the edge has confirmed it.
+        #[arg(long)]
+        purge: bool,
+        /// How many seconds to wait for that.
+        #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+        timeout: u64,
     },
     /// Go on with an edge that is held since the center was restored from a backup.
     Resume {
@@ -132,7 +138,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
                 write_join_file(&join, &output)
             }
             Command::List => list(&center, &inventory).await,
-            Command::Remove { name } => remove(&center, &inventory, &name).await,
+            Command::Remove {
+                name,
+                purge,
+                timeout,
+            } => {
+                if purge {
+                    empty(&center, &inventory, &name, Duration::from_secs(timeout)).await?;
+                }
+                remove(&center, &inventory, &name, purge).await
+            }
             Command::Resume { name, token } => {
                 let change = json!({"metadata": {"annotations": {"edge.atoll.dev/resume": token}}});
                 at(&center, &inventory)
@@ -261,11 +276,56 @@ async fn list(center: &CenterAccess, inventory: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn remove(center: &CenterAccess, inventory: &str, name: &str) -> anyhow::Result<()> {
+/// Asks for an edge to be emptied and waits until it is.
+async fn empty(
+    center: &CenterAccess,
+    inventory: &str,
+    name: &str,
+    timeout: Duration,
+) -> anyhow::Result<()> {
+    let client = at(center, inventory);
+    let path = format!("{CLUSTERS}/{name}");
+    let ask = json!({"metadata": {"annotations": {"edge.atoll.dev/purge": "true"}}});
+    client
+        .patch(&path, Patch::Merge, &ask)
+        .await
+        .with_context(|| format!("cannot empty edge {name}"))?;
+    let deadline = tokio::time::Instant::now() + timeout;
+    loop {
+        let cluster = client.get(&path).await?;
+        let conditions = cluster.pointer("/status/conditions").and_then(Value::as_array);
+        let done = conditions
+            .into_iter()
+            .flatten()
+            .any(|c| c["type"] == "edge.atoll.dev/Purged" && c["status"] == "True");
+        if done {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() >= deadline {
+            bail!(
+                "edge {name} has not confirmed all removals. It goes on when the edge is connected; \
+                 run this again, or without --purge to leave the rest there"
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+async fn remove(
+    center: &CenterAccess,
+    inventory: &str,
+    name: &str,
+    purged: bool,
+) -> anyhow::Result<()> {
     at(center, inventory)
         .delete(&format!("{CLUSTERS}/{name}"), None)
         .await
         .with_context(|| format!("cannot remove edge {name}"))?;
-    println!("Edge {name} is out of the fleet; what runs there stays.");
+    let rest = if purged {
+        "what was placed there is removed"
+    } else {
+        "what runs there stays"
+    };
+    println!("Edge {name} is out of the fleet; {rest}.");
     Ok(())
 }

@@ -96,7 +96,7 @@ impl View for Bindings {
             .map(|name| json!({"clusterId": name}))
             .collect();
         let value = json!({
-            "metadata": {"ownerReferences": [{"apiVersion": "control.kubestellar.io/v1alpha1", "kind": "BindingPolicy",
+            "metadata": {"creationTimestamp": policy.created, "ownerReferences": [{"apiVersion": "control.kubestellar.io/v1alpha1", "kind": "BindingPolicy",
                 "name": &*policy.name, "uid": &*policy.uid, "controller": true}]},
             "spec": {"workload": {"clusterScope": in_cluster, "namespaceScope": in_namespaces}, "destinations": destinations},
             "status": {"observedGeneration": policy.generation, "destinations": policy.placed.assigned.len(), "objects": policy.entries.len()},

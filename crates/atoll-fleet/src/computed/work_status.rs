@@ -89,7 +89,7 @@ impl View for WorkStatuses {
             source["namespace"] = json!(r.namespace);
         }
         let value = json!({
-            "metadata": {},
+            "metadata": {"creationTimestamp": object.created},
             "spec": {"sourceRef": source},
             "status": if status.is_object() { status } else { json!({}) },
             "statusDetails": {"lastGenerationIsApplied": current},
