@@ -34,11 +34,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use atoll_kube::GroupResource;
-use atoll_registry::{Authorizer, Computed, Hook, Object, Overlay, Registry};
+use atoll_registry::{Authorizer, Computed, Hook, Registry};
 use atoll_store::Revision;
 use parking_lot::{Mutex, RwLock};
-use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
@@ -75,11 +73,6 @@ impl FleetDoors {
             Arc::new(AnnotationHook),
             Arc::new(farewell::FarewellHook(self.seat.clone())),
         ]
-    }
-
-    /// When each ManagedCluster was last heard of.
-    pub fn overlays(&self) -> Vec<Arc<dyn Overlay>> {
-        vec![Arc::new(LastSeen(self.seat.clone()))]
     }
 
     /// Binding and WorkStatus.
@@ -180,29 +173,5 @@ impl Fleet {
     pub fn last_seen(&self, inventory: &str, name: &str) -> Option<atoll_kube::Timestamp> {
         let destination = self.shared.world.read().destination(inventory, name)?;
         self.shared.last_seen(destination)
-    }
-}
-
-/// Adds `status.lastSeenTime` to ManagedClusters when they are read. It is in memory only, and known since this start.
-struct LastSeen(Seat);
-
-impl Overlay for LastSeen {
-    fn resources(&self) -> Vec<GroupResource> {
-        vec![GroupResource::new(source::OCM, "managedclusters")]
-    }
-
-    fn overlay(&self, object: &Object) -> Option<Value> {
-        let shared = self.0.get()?.upgrade()?;
-        let destination = shared
-            .world
-            .read()
-            .destination(object.cluster(), object.name())?;
-        let seen = shared.last_seen(destination)?;
-        let mut value = object.value().ok()?;
-        if !value.get("status").is_some_and(Value::is_object) {
-            value["status"] = Value::Object(Default::default());
-        }
-        value["status"][lifecycle::LAST_SEEN] = Value::String(seen.rfc3339());
-        Some(value)
     }
 }

@@ -26,9 +26,6 @@ pub(crate) const AVAILABLE: &str = "ManagedClusterConditionAvailable";
 /// The agent holds what this center's log does not know; a person decides.
 pub(crate) const HELD: &str = "edge.atoll.dev/Held";
 
-/// When the agent was last heard of: added when a ManagedCluster is read.
-pub(crate) const LAST_SEEN: &str = "lastSeenTime";
-
 /// Everything of ours was removed from the edge, as asked for.
 pub(crate) const PURGED: &str = "edge.atoll.dev/Purged";
 
@@ -126,9 +123,7 @@ async fn reconcile(
     let Some(stored) = client.find(&resource, None, &state.name).await? else {
         return Ok(false);
     };
-    let mut old = stored.get("status").cloned().unwrap_or_else(|| json!({}));
-    // Shown when read, never written.
-    old.as_object_mut().map(|status| status.remove(LAST_SEEN));
+    let old = stored.get("status").cloned().unwrap_or_else(|| json!({}));
     let new = status(
         &old,
         &state,

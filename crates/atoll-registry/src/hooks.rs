@@ -112,15 +112,6 @@ pub trait Computed: Send + Sync {
     ) -> Result<WatchStream, Status>;
 }
 
-/// Adds to objects, when one is read or listed, what is never stored: ages. Watches do not show it, because it never makes an event.
-pub trait Overlay: Send + Sync {
-    /// The resources it adds to.
-    fn resources(&self) -> Vec<GroupResource>;
-
-    /// The object with what is added; `None` to show it as it is stored.
-    fn overlay(&self, object: &Object) -> Option<Value>;
-}
-
 /// Create-only kinds and subresources that are answered, not stored: access reviews, tokens.
 #[async_trait]
 pub trait Virtual: Send + Sync {

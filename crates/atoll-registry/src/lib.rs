@@ -25,7 +25,7 @@ mod write;
 
 pub use access::{Attributes, Authorizer, ClusterKind, ClusterResolver, Decision};
 pub use call::{Body, Call, ClusterName, Clusters, PatchType, ResourceRef};
-pub use hooks::{Computed, Hook, Operation, Overlay, Review, Virtual};
+pub use hooks::{Computed, Hook, Operation, Review, Virtual};
 pub use indexes::{INDEX_DELETING, INDEX_OWNER, INDEX_PHASE, indexes};
 pub use keys::{CUSTOM_IDENTITY, INTERNAL_GROUP, ObjectKey, ResourceId, surface_key};
 pub use object::{Answer, List, Object, Outcome, Served};

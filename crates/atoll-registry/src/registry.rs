@@ -8,8 +8,7 @@ use serde_json::Value;
 
 use crate::{
     Answer, Body, Call, ClusterName, Clusters, Computed, DeleteOptions, GetOptions, Hook, List,
-    ListOptions, Object, Overlay, PatchType, ResourceRef, Virtual, WatchOptions, WatchStream,
-    WriteOptions,
+    ListOptions, Object, PatchType, ResourceRef, Virtual, WatchOptions, WatchStream, WriteOptions,
     access::{ClusterKind, ClusterResolver},
     client::Client,
     surface::{self, Surface},
@@ -71,7 +70,6 @@ pub(crate) struct Inner {
     pub(crate) hooks: HashMap<GroupResource, Vec<Arc<dyn Hook>>>,
     pub(crate) all_hooks: Vec<Arc<dyn Hook>>,
     pub(crate) computed: HashMap<GroupResource, Arc<dyn Computed>>,
-    pub(crate) overlays: HashMap<GroupResource, Arc<dyn Overlay>>,
     pub(crate) virtuals: HashMap<(GroupResource, Option<String>), Arc<dyn Virtual>>,
     pub(crate) system: Arc<UserInfo>,
 }
@@ -123,15 +121,6 @@ impl Builder {
         self
     }
 
-    /// Adds what reads show and nothing stores.
-    #[must_use]
-    pub fn overlay(mut self, overlay: Arc<dyn Overlay>) -> Self {
-        for resource in overlay.resources() {
-            self.inner.overlays.insert(resource, overlay.clone());
-        }
-        self
-    }
-
     /// Adds create-only kinds.
     #[must_use]
     pub fn virtuals(mut self, kind: Arc<dyn Virtual>) -> Self {
@@ -174,7 +163,6 @@ impl Registry {
                 hooks: HashMap::new(),
                 all_hooks: Vec::new(),
                 computed: HashMap::new(),
-                overlays: HashMap::new(),
                 virtuals: HashMap::new(),
                 system: Arc::new(system),
             },
@@ -223,21 +211,6 @@ impl Registry {
     /// A client that acts as the system over all clusters; reads only.
     pub fn as_system_everywhere(&self) -> Client {
         Client::new(self.clone(), self.inner.system.clone(), Clusters::All)
-    }
-
-    /// The object as a read shows it.
-    pub(crate) fn overlaid(&self, mut object: Object) -> Object {
-        if self.inner.overlays.is_empty() {
-            return object;
-        }
-        let overlay = self
-            .inner
-            .overlays
-            .get(&object.served.definition.group_resource());
-        if let Some(value) = overlay.and_then(|overlay| overlay.overlay(&object)) {
-            object.row = atoll_kube::Row::encode(&value);
-        }
-        object
     }
 
     /// Who answers for a computed resource.

@@ -129,7 +129,6 @@ impl Center {
         let doors = FleetDoors::new(workspaces.access.clone());
         let builder = workspaces.install(Registry::builder(store.clone(), workspaces.tree.clone()));
         let builder = doors.hooks().into_iter().fold(builder, Builder::hook);
-        let builder = doors.overlays().into_iter().fold(builder, Builder::overlay);
         let registry = doors
             .computed()
             .into_iter()

@@ -37,7 +37,7 @@ pub(crate) async fn get(
         row: version.row,
         served: target.served,
     };
-    Ok(registry.overlaid(crate::convert::shown(object)?))
+    crate::convert::shown(object)
 }
 
 pub(crate) async fn get_scale(

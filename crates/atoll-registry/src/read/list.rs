@@ -100,11 +100,7 @@ pub(crate) async fn list(
         remaining: remaining.filter(|_| continue_token.is_some()),
         continue_token,
         served: target.served,
-        objects: page
-            .objects
-            .into_iter()
-            .map(|object| registry.overlaid(object))
-            .collect(),
+        objects: page.objects,
     })
 }
 
