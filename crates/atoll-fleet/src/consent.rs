@@ -23,6 +23,9 @@ use crate::source::CONTROL;
 /// Names the inventory of a payload workspace.
 const INVENTORY: &str = "edge.atoll.dev/inventory";
 
+/// KubeStellar's template expansion, announced and not built yet.
+const EXPAND: &str = "control.kubestellar.io/expand-templates";
+
 /// The logical cluster of the inventory that a policy of `cluster` uses; the error is for the policy's condition.
 pub(crate) fn resolve(
     resolver: &dyn ClusterResolver,
@@ -200,6 +203,11 @@ impl Hook for AnnotationHook {
         let written = matches!(review.operation, Operation::Create | Operation::Update);
         if review.kind != ClusterKind::Payload || !written {
             return Ok(());
+        }
+        if meta::annotation(review.object, EXPAND).is_some_and(|v| v == "true") {
+            review.warnings.push(format!(
+                "{EXPAND}: templates are not expanded by this version yet; copies are as written"
+            ));
         }
         let errors = bundle::check_annotations(review.object);
         if errors.is_empty() {

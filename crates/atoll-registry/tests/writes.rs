@@ -470,4 +470,18 @@ async fn what_does_not_act_yet_says_so() {
         "payload is not ours to judge: {:?}",
         answer.warnings
     );
+    let collector = json!({"metadata": {"name": "c"}, "spec": {"limit": 3}});
+    let answer = w
+        .at("p1", "control.kubestellar.io/v1alpha1/statuscollectors")
+        .create_with(collector, options())
+        .await
+        .unwrap();
+    assert!(
+        answer
+            .warnings
+            .iter()
+            .any(|w| w.contains("nothing is collected")),
+        "but the fleet's own kinds are: {:?}",
+        answer.warnings
+    );
 }

@@ -11,10 +11,20 @@ pub(crate) fn unenforced(
     definition: &Definition,
     object: &Value,
 ) -> Option<String> {
-    if !kind.warns_of_unenforced() || definition.source != Source::Builtin {
+    if definition.source != Source::Builtin {
         return None;
     }
     let what = match (definition.group.as_str(), definition.names.plural.as_str()) {
+        // The fleet's own kinds act wherever they are served, or say that they do not.
+        ("edge.atoll.dev", "rolloutpolicies" | "rollouts" | "disruptionbudgets") => {
+            "changes are not staged"
+        }
+        ("edge.atoll.dev", "customizers") | ("control.kubestellar.io", "customtransforms") => {
+            "copies are not customized"
+        }
+        ("edge.atoll.dev", "signals") => "signals are not read",
+        ("control.kubestellar.io", "statuscollectors") => "nothing is collected",
+        _ if !kind.warns_of_unenforced() => return None,
         (
             "admissionregistration.k8s.io",
             "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
