@@ -18,6 +18,7 @@ use std::{
 
 use serde_json::Value;
 
+pub mod http;
 pub mod real_edge;
 
 /// The binary under test.
