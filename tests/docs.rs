@@ -119,8 +119,16 @@ impl Place {
             );
             let agent = self.begin("atoll agent --join berlin.join.yaml --kubeconfig berlin/admin.kubeconfig --state-directory berlin-agent");
             self.edge = Some([agent, sandbox]);
-            let server = "--server $(kubectl config view --minify -o jsonpath='{.clusters[0].cluster.server}' | sed s/demo/inventory/)";
-            self.run(&format!("kubectl {server} wait managedcluster/berlin --for=condition=ManagedClusterConditionAvailable --timeout=30s"))
+            let available = "--for=condition=ManagedClusterConditionAvailable";
+            let center = self
+                .center
+                .as_ref()
+                .expect("an edge comes after its center");
+            center
+                .kubectl(
+                    "root:inventory",
+                    &["wait", "managedcluster/berlin", available, "--timeout=30s"],
+                )
                 .expect();
         }
     }
@@ -265,6 +273,46 @@ fn links_between_pages_lead_somewhere() {
                 page.display()
             );
         }
+    }
+}
+
+/// All Rust source below a folder.
+fn sources(folder: &Path, into: &mut String) {
+    for entry in fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            *into += &fs::read_to_string(&path).expect("a source file");
+        }
+    }
+}
+
+#[test]
+fn the_architecture_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut code = String::new();
+    for folder in ["crates", "tests"] {
+        sources(&root.join(folder), &mut code);
+    }
+    let page = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    // Names of tests are sentences: many words, all small.
+    let names: Vec<&str> = page
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| word.matches('_').count() > 2)
+        .filter(|word| {
+            word.chars()
+                .all(|c| c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit())
+        })
+        .collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        assert!(
+            code.contains(&format!("fn {name}(")),
+            "there is no test {name}"
+        );
     }
 }
 

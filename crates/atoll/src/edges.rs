@@ -293,7 +293,9 @@ async fn empty(
     let deadline = tokio::time::Instant::now() + timeout;
     loop {
         let cluster = client.get(&path).await?;
-        let conditions = cluster.pointer("/status/conditions").and_then(Value::as_array);
+        let conditions = cluster
+            .pointer("/status/conditions")
+            .and_then(Value::as_array);
         let done = conditions
             .into_iter()
             .flatten()
