@@ -60,13 +60,28 @@ impl RealEdge {
             port: free_block(),
             process: None,
         };
-        edge.restart();
-        Some(edge)
+        // A port that was free a moment ago may be somebody's by the time it is wanted: then elsewhere.
+        for _ in 0..3 {
+            match edge.boot() {
+                Ok(()) => return Some(edge),
+                Err(why) => eprintln!("another try to start a genuine Kubernetes: {why}"),
+            }
+            edge.kill();
+            let _ = fs::remove_dir_all(directory);
+            edge.port = free_block();
+        }
+        panic!("no genuine Kubernetes could be started");
     }
 
     /// Starts it (again) on the same directory and port, and waits until its node is ready.
     pub fn restart(&mut self) {
         self.kill();
+        if let Err(why) = self.boot() {
+            panic!("{why}");
+        }
+    }
+
+    fn boot(&mut self) -> Result<(), String> {
         fs::create_dir_all(&self.directory).expect("the edge's directory");
         let log = self.directory.with_extension("log");
         let tools = tools().expect("the tools were built");
@@ -77,21 +92,19 @@ impl RealEdge {
             "--nodes",
             "1",
         ]);
-        let started = fs::metadata(&log).map(|m| m.len() as usize).unwrap_or(0);
-        let mut process = Process::start(&mut command, &log);
-        eventually("the genuine Kubernetes is ready", || {
-            assert!(process.runs(), "kube-lite ended: {}", process.output());
+        let before = fs::metadata(&log).map(|m| m.len() as usize).unwrap_or(0);
+        let process = self.process.insert(Process::start(&mut command, &log));
+        eventually("the genuine Kubernetes is ready, or ended", || {
             let output = process.output();
-            if output
-                .get(started..)
+            match output
+                .get(before..)
                 .is_some_and(|o| o.contains("NODES-READY"))
             {
-                Ok(())
-            } else {
-                Err(output)
+                true => Ok(Ok(())),
+                false if !process.runs() => Ok(Err(format!("kube-lite ended: {output}"))),
+                false => Err(output),
             }
-        });
-        self.process = Some(process);
+        })
     }
 
     /// kill -9 of the whole control plane.
