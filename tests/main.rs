@@ -7,6 +7,7 @@ mod harness;
 
 mod backup;
 mod center;
+mod copies;
 mod docs;
 mod edges;
 mod informers;

@@ -59,6 +59,27 @@ impl Path {
     pub fn only(&self, object: &Value) -> Option<Value> {
         only(&self.0, object)
     }
+
+    /// Whether a manager's `fieldsV1` has what is at the path, or something below it.
+    pub fn is_owned(&self, fields: &Value) -> bool {
+        let mut at = fields;
+        for step in &self.0 {
+            let next = match step {
+                Step::Field(name) => at.get(format!("f:{name}")),
+                Step::Element(key, wanted) => at.as_object().and_then(|fields| {
+                    fields.iter().find_map(|(name, below)| {
+                        let keys: Value = serde_json::from_str(name.strip_prefix("k:")?).ok()?;
+                        is(&keys, key, wanted).then_some(below)
+                    })
+                }),
+            };
+            match next {
+                Some(next) => at = next,
+                None => return false,
+            }
+        }
+        true
+    }
 }
 
 fn only(steps: &[Step], object: &Value) -> Option<Value> {
@@ -119,6 +140,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn finds_a_path_among_managed_fields() {
+        let fields = json!({"f:spec": {"f:replicas": {}, "f:containers": {"k:{\"name\":\"a\"}": {".": {}, "f:image": {}}}}});
+        for (path, expected) in [
+            (".spec.replicas", true),
+            (".spec", true),
+            (".spec.paused", false),
+            (r#".spec.containers[name="a"].image"#, true),
+            (r#".spec.containers[name="b"].image"#, false),
+        ] {
+            assert_eq!(
+                Path::parse(path).unwrap().is_owned(&fields),
+                expected,
+                "{path}"
+            );
+        }
+    }
 
     #[test]
     fn takes_and_keeps_what_a_path_names() {

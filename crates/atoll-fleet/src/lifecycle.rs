@@ -29,6 +29,11 @@ pub(crate) const HELD: &str = "edge.atoll.dev/Held";
 /// Everything of ours was removed from the edge, as asked for.
 pub(crate) const PURGED: &str = "edge.atoll.dev/Purged";
 
+/// Something at the edge prevents removals.
+pub(crate) const REMOVAL_BLOCKED: &str = "edge.atoll.dev/RemovalBlocked";
+/// How many removals that are prevented are named.
+const MOST_NAMED: usize = 3;
+
 /// How long a destination may be away before that is written.
 pub(crate) const GRACE: Duration = Duration::from_secs(120);
 /// Changes are gathered for so long.
@@ -95,7 +100,7 @@ async fn reconcile(
     grace_over: bool,
     grace: Duration,
 ) -> Result<bool, atoll_kube::Status> {
-    let (state, connected, foreign, emptied) = {
+    let (mut state, connected, foreign, leaving) = {
         let world = shared.world.read();
         let Some(state) = world.destinations.get(&destination).cloned() else {
             return Ok(false);
@@ -104,24 +109,23 @@ async fn reconcile(
             state,
             world.connected.contains(destination.0),
             world.foreign.get(&destination).cloned(),
-            state_emptied(&world, destination),
+            leaving(&world, destination),
         )
     };
-    if !connected && state.available && !grace_over {
-        return Ok(true);
-    }
+    let leaves = !connected && state.available;
     let away_for = shared.registry.now().since(Timestamp(state.last_seen));
-    if !connected && state.available && state.last_seen > 0 && away_for < grace {
-        // It came and went since: its own grace is running.
-        return Ok(false);
-    }
+    // It may have come and gone since: then its own grace is running.
+    let within = leaves && (!grace_over || (state.last_seen > 0 && away_for < grace));
+    // Within the grace nothing is said about whether it is available; all else is.
+    state.available &= !within;
+    let again = within && !grace_over;
     let client = shared
         .registry
         .as_system(ClusterName::new(state.inventory.clone()))
         .managed_by("atoll-fleet");
     let resource = ResourceRef::new(OCM, "v1", "managedclusters");
     let Some(stored) = client.find(&resource, None, &state.name).await? else {
-        return Ok(false);
+        return Ok(again);
     };
     let old = stored.get("status").cloned().unwrap_or_else(|| json!({}));
     let new = status(
@@ -130,7 +134,10 @@ async fn reconcile(
         connected,
         shared.about_of(destination),
         foreign,
-        emptied,
+        Leaving {
+            blocked: leaving.blocked.filter(|_| connected),
+            ..leaving
+        },
         shared.registry.now(),
     );
     if new != old {
@@ -144,15 +151,36 @@ async fn reconcile(
             )
             .await?;
     }
-    Ok(false)
+    Ok(again)
 }
 
-/// Whether an edge that is to be emptied is; `None` when nobody asked.
-fn state_emptied(world: &World, destination: Destination) -> Option<bool> {
-    world
+/// What is known of removals at a destination.
+#[derive(Debug, Default)]
+struct Leaving {
+    /// Whether an edge that is to be emptied is; `None` when nobody asked.
+    emptied: Option<bool>,
+    /// The removals that something there prevents, as people read them; `None` when that is not known.
+    blocked: Option<Vec<String>>,
+}
+
+fn leaving(world: &World, destination: Destination) -> Leaving {
+    let emptied = world
         .purging
         .contains(destination.0)
-        .then(|| world.is_empty_at(destination))
+        .then(|| world.is_empty_at(destination));
+    let objects = world.blocked.get(&destination).into_iter().flatten();
+    let blocked = objects
+        // One that is wanted again is removed no more.
+        .filter(|(index, _)| {
+            let tombstone = world.tombstones.get(index);
+            tombstone.is_some_and(|t| t.remove.contains(destination.0))
+        })
+        .filter_map(|(index, why)| Some(format!("{}: {why}", world.objects.get(index)?.title())))
+        .collect();
+    Leaving {
+        emptied,
+        blocked: Some(blocked),
+    }
 }
 
 /// The status that follows from what is. Pure.
@@ -162,7 +190,7 @@ fn status(
     connected: bool,
     about: Option<About>,
     foreign: Option<Foreign>,
-    emptied: Option<bool>,
+    leaving: Leaving,
     now: Timestamp,
 ) -> Value {
     let mut new = old.clone();
@@ -253,7 +281,7 @@ fn status(
             now,
         );
     }
-    match emptied {
+    match leaving.emptied {
         Some(true) => set_condition(
             list,
             PURGED,
@@ -271,6 +299,20 @@ fn status(
             now,
         ),
         None => conditions_without(list, PURGED),
+    }
+    match leaving.blocked {
+        Some(blocked) if blocked.is_empty() => conditions_without(list, REMOVAL_BLOCKED),
+        Some(blocked) => {
+            let shown = blocked
+                .iter()
+                .take(MOST_NAMED)
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join("; ");
+            let message = format!("{} removals wait: {shown}", blocked.len());
+            set_condition(list, REMOVAL_BLOCKED, "True", "Blocked", &message, now);
+        }
+        None => {}
     }
     if let Some(about) = about {
         if !about.kubernetes_version.is_empty() {
@@ -354,7 +396,7 @@ mod tests {
             true,
             None,
             None,
-            None,
+            Leaving::default(),
             Timestamp(1_000_000),
         );
         assert_eq!(of(&first, AVAILABLE).unwrap()["status"], "True");
@@ -364,7 +406,7 @@ mod tests {
             true,
             None,
             None,
-            None,
+            Leaving::default(),
             Timestamp(9_000_000),
         );
         assert_eq!(first, again, "nothing is written when nothing changed");
@@ -374,7 +416,7 @@ mod tests {
             false,
             None,
             None,
-            None,
+            Leaving::default(),
             Timestamp(9_000_000),
         );
         assert_eq!(of(&away, AVAILABLE).unwrap()["status"], "Unknown");
@@ -383,6 +425,28 @@ mod tests {
             of(&away, AVAILABLE).unwrap()["lastTransitionTime"],
             of(&first, AVAILABLE).unwrap()["lastTransitionTime"]
         );
+    }
+
+    #[test]
+    fn what_prevents_a_removal_is_named_until_it_is_over() {
+        let of_blocked = |old: &Value, blocked: Option<Vec<String>>| {
+            let leaving = Leaving {
+                blocked,
+                ..Leaving::default()
+            };
+            status(old, &state(true), true, None, None, leaving, Timestamp(0))
+        };
+        let shown = of_blocked(
+            &json!({}),
+            Some(vec!["Namespace shop: NotEmpty: still holds x".into()]),
+        );
+        let message = of(&shown, REMOVAL_BLOCKED).unwrap()["message"]
+            .as_str()
+            .unwrap();
+        assert!(message.contains("1 removals wait: Namespace shop: NotEmpty"));
+        assert_eq!(of_blocked(&shown, None), shown, "away: nothing is known");
+        let after = of_blocked(&shown, Some(Vec::new()));
+        assert_eq!(of(&after, REMOVAL_BLOCKED), None);
     }
 
     #[test]
@@ -397,7 +461,7 @@ mod tests {
             true,
             None,
             Some(foreign),
-            None,
+            Leaving::default(),
             Timestamp(0),
         );
         assert!(
@@ -406,7 +470,15 @@ mod tests {
                 .unwrap()
                 .contains("=abc")
         );
-        let after = status(&held, &state(true), true, None, None, None, Timestamp(0));
+        let after = status(
+            &held,
+            &state(true),
+            true,
+            None,
+            None,
+            Leaving::default(),
+            Timestamp(0),
+        );
         assert_eq!(of(&after, HELD), None);
     }
 }

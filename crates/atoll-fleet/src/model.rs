@@ -207,6 +207,8 @@ pub(crate) struct World {
     pub(crate) purging: Destinations,
     /// Destinations whose agent holds what this log knows nothing of.
     pub(crate) foreign: HashMap<Destination, Foreign>,
+    /// Removals that something at the edge prevents: why, by what is to be removed. The agent says it again with every attempt.
+    pub(crate) blocked: HashMap<Destination, BTreeMap<ObjectIndex, String>>,
     /// The newest raw status of objects whose status returns: from where, and its JSON. Lost at a restart.
     pub(crate) raw: HashMap<ObjectIndex, (Destination, bytes::Bytes)>,
     /// Everything up to here is in this picture.
@@ -285,6 +287,10 @@ impl World {
             self.by_copy.remove(&object.copy);
             self.objects.remove(&index);
             self.reported.remove(&index);
+            self.blocked.retain(|_, objects| {
+                objects.remove(&index);
+                !objects.is_empty()
+            });
             self.raw.remove(&index);
             if let Some(mut column) = self.columns.remove(&index) {
                 column.clear(&mut self.values);

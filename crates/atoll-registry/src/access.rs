@@ -47,6 +47,12 @@ pub enum Decision {
 pub trait Authorizer: Send + Sync {
     /// The decision for one request.
     fn authorize(&self, attributes: &Attributes) -> Decision;
+
+    /// The decision for a right that is given in one logical cluster and used from another: the user need not be able to
+    /// enter the one that gives it.
+    fn authorize_from_elsewhere(&self, attributes: &Attributes) -> Decision {
+        self.authorize(attributes)
+    }
 }
 
 /// What sort of logical cluster it is: the base of its surface and how its objects are treated.

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use atoll_wire::{
-    CopyId, Cursor, Desired, Held, Hello, Holding, Item, Need, Progress, RawStatus, Report,
-    Resumption, ToCenter, Tombstone, TombstoneDone, TombstoneOutcome, Welcome, to_agent, to_center,
+    CopyId, Cursor, Desired, ErrorKind, Held, Hello, Holding, Item, Need, Progress, RawStatus,
+    Report, Resumption, ToCenter, Tombstone, TombstoneDone, TombstoneOutcome, Welcome, to_agent,
+    to_center,
 };
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::Agent;
 use crate::{
+    edge::Refusal,
     plan::Phase,
     report::report,
     state::{Doomed, Fact, fact, journal::JournalError},
@@ -341,7 +343,7 @@ impl Agent {
             self.say(TombstoneDone {
                 copy: Some(id),
                 outcome: TombstoneOutcome::Removed.into(),
-                message: String::new(),
+                ..TombstoneDone::default()
             })
             .await;
             return Ok(());
@@ -430,12 +432,16 @@ impl Agent {
         &mut self,
         id: &CopyId,
         outcome: TombstoneOutcome,
-        message: String,
+        blocked: Option<Refusal>,
     ) {
+        let (error, message) = blocked.map_or((ErrorKind::None, String::new()), |refusal| {
+            (refusal.error, refusal.message)
+        });
         self.say(TombstoneDone {
             copy: Some(id.clone()),
             outcome: outcome.into(),
             message,
+            error: error.into(),
         })
         .await;
     }

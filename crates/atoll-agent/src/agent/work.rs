@@ -133,12 +133,12 @@ impl Agent {
             Done::Removed { id, result } => match result {
                 Ok(outcome) => {
                     self.phases.insert(id.clone(), Phase::Settled);
-                    self.removal(&id, outcome, String::new()).await;
+                    self.removal(&id, outcome, None).await;
                 }
                 Err(refusal) => {
-                    let message = refusal.message.clone();
-                    self.fail(&id, refusal);
-                    self.removal(&id, TombstoneOutcome::Pending, message).await;
+                    self.fail(&id, refusal.clone());
+                    self.removal(&id, TombstoneOutcome::Pending, Some(refusal))
+                        .await;
                 }
             },
         }

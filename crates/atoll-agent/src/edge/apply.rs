@@ -9,11 +9,12 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Edge, LABEL, MANAGER, Refusal, kinds::Served};
-use crate::{paths::Path, plan, state::Owned};
-
-/// The manager that owns fields given only at creation (`initial-only`), so that the next apply does not take them away.
-const INITIAL_MANAGER: &str = "atoll-initial";
+use super::{
+    Edge, LABEL, MANAGER, Refusal,
+    handover::{Handover, INITIAL_MANAGER, handover, merge, parse},
+    kinds::Served,
+};
+use crate::{plan, state::Owned};
 
 /// What stands at the edge after an apply.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,14 +67,15 @@ fn decide(item: &Item, owned: Option<&Owned>, live: Option<&Value>, destination:
             Step::Apply { adopt: false }
         };
     }
+    // Another center's is as good as anybody's: nothing of ours is in it.
+    if item.implicit {
+        return Step::Leave;
+    }
     if let Some(other) = label.filter(|&l| l != destination) {
         return Step::Refuse(
             ErrorKind::Conflict,
             format!("the object belongs to destination {other} of another center or agent"),
         );
-    }
-    if item.implicit {
-        return Step::Leave;
     }
     if item.adopt {
         return Step::Apply { adopt: true };
@@ -101,10 +103,6 @@ fn prepare(body: &[u8], item: &Item, served: &Served, destination: &str) -> Resu
         path.take(&mut object);
     }
     Ok(object)
-}
-
-fn parse(paths: &[String]) -> impl Iterator<Item = Path> + '_ {
-    paths.iter().filter_map(|text| Path::parse(text))
 }
 
 impl Edge {
@@ -137,6 +135,7 @@ impl Edge {
                 })
             }
             Step::Create => {
+                self.await_backend(&wanted).await?;
                 self.put_record(item, "", false).await?;
                 let made = self.create(&path, item, wanted).await?;
                 self.finish(item, false, made).await
@@ -243,8 +242,20 @@ impl Edge {
             .cloned()
             .unwrap_or_default();
         wanted["metadata"]["uid"] = uid.clone();
+        // What was ours until now and is the edge's from now on keeps its value: somebody has to own it, or it would go with our claim.
+        let change = live.map_or(Handover::Nothing, |l| handover(item, l));
+        if let Handover::Give(fields) = &change {
+            send_apply(&self.client, path, INITIAL_MANAGER, fields).await?;
+        }
         match send_apply(&self.client, path, MANAGER, &wanted).await {
-            Ok((_, made)) => Ok(made),
+            Ok((_, made)) => match change {
+                Handover::TakeBack(empty) => {
+                    Ok(send_apply(&self.client, path, INITIAL_MANAGER, &empty)
+                        .await?
+                        .1)
+                }
+                Handover::Nothing | Handover::Give(_) => Ok(made),
+            },
             Err(refusal) if refusal.error == ErrorKind::Immutable && item.replace => {
                 let only_this =
                     json!({"preconditions": {"uid": uid}, "propagationPolicy": "Background"});
@@ -314,19 +325,6 @@ async fn send_apply(
         why: format!("{} without a Status", answer.code),
     })?;
     Err(ClientError::Status(Box::new(status)).into())
-}
-
-/// Puts the fields of `from` into `into`; lists are joined.
-fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (key, value) in from {
-                merge(into.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (Value::Array(into), Value::Array(from)) => into.extend(from),
-        (into, from) => *into = from,
-    }
 }
 
 #[cfg(test)]
@@ -414,6 +412,7 @@ mod tests {
         );
         check(&once, Some(owned("u")), Some(live("u", None)), "Leave");
         check(&implicit, None, Some(live("u", None)), "Leave");
+        check(&implicit, None, Some(live("u", Some("another"))), "Leave");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The edge's own API server, as the agent uses it: what it serves, how a copy is applied and removed, what is seen of it afterwards.
 
 pub mod apply;
+mod backend;
+mod handover;
 pub mod kinds;
 pub mod records;
 pub mod remove;
@@ -61,6 +63,15 @@ impl From<ClientError> for Refusal {
     }
 }
 
+/// How Kubernetes' validation says that a field of an existing object cannot change.
+const IMMUTABLE: [&str; 5] = [
+    "immutable",
+    "updates to",
+    "may not change",
+    "may not be changed",
+    "cannot change",
+];
+
 /// What an answer of the edge means for a copy.
 fn classify(code: u16, message: &str) -> ErrorKind {
     match code {
@@ -68,12 +79,7 @@ fn classify(code: u16, message: &str) -> ErrorKind {
         401 | 403 => ErrorKind::Forbidden,
         // A Namespace or a kind that is not there (yet).
         404 => ErrorKind::Waiting,
-        422 if message.contains("immutable")
-            || message.contains("may not change once set")
-            || message.contains("updates to") =>
-        {
-            ErrorKind::Immutable
-        }
+        422 if IMMUTABLE.iter().any(|words| message.contains(words)) => ErrorKind::Immutable,
         400 | 415 | 422 => ErrorKind::Invalid,
         429 | 502..=504 => ErrorKind::Unreachable,
         _ => ErrorKind::Other,
@@ -114,6 +120,21 @@ mod tests {
             (
                 422,
                 "spec.selector: Invalid value: field is immutable",
+                ErrorKind::Immutable,
+            ),
+            (
+                422,
+                "roleRef: Invalid value: cannot change roleRef",
+                ErrorKind::Immutable,
+            ),
+            (
+                422,
+                "value: Forbidden: may not be changed in an update.",
+                ErrorKind::Immutable,
+            ),
+            (
+                422,
+                "spec: Forbidden: pod updates may not change fields other than `spec.tolerations`",
                 ErrorKind::Immutable,
             ),
             (422, "spec.replicas: Invalid value: -1", ErrorKind::Invalid),

@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 use atoll_placement::columns::Reported;
 use atoll_placement::place::ObjectIndex;
 use atoll_placement::{health, project};
-use atoll_wire::{CopyReport, Report, ReportAck, ToAgent, TombstoneDone, TombstoneOutcome};
+use atoll_wire::{
+    CopyReport, ErrorKind, Report, ReportAck, ToAgent, TombstoneDone, TombstoneOutcome,
+};
 use serde_json::Value;
 
 use super::{End, Session};
@@ -61,12 +63,46 @@ impl Session {
         self.hand_over(changes, ack).await
     }
 
-    pub(super) async fn take_done(&mut self, done: TombstoneDone) -> Result<(), End> {
-        let Some(copy) = done.copy else { return Ok(()) };
-        if done.outcome == TombstoneOutcome::Pending as i32 {
-            tracing::debug!(destination = %self.uid, message = %done.message, "a removal waits");
-            return Ok(());
+    /// Remembers what prevents a removal, for the destination's condition. One that merely takes its time (finalizers) is not prevented.
+    fn note_blocked(&self, done: &TombstoneDone) {
+        let error = done.error();
+        let why = (done.outcome == TombstoneOutcome::Pending as i32
+            && !matches!(
+                error,
+                ErrorKind::None | ErrorKind::Terminating | ErrorKind::Unreachable
+            ))
+        .then(|| format!("{error}: {}", done.message));
+        let mut world = self.shared.world.write();
+        let index = done
+            .copy
+            .as_ref()
+            .and_then(|copy| world.by_copy.get(copy).copied());
+        let Some(index) = index else { return };
+        let before = world
+            .blocked
+            .get(&self.destination)
+            .and_then(|objects| objects.get(&index));
+        if before == why.as_ref() {
+            return;
         }
+        let objects = world.blocked.entry(self.destination).or_default();
+        match why {
+            Some(why) => drop(objects.insert(index, why)),
+            None => drop(objects.remove(&index)),
+        }
+        if objects.is_empty() {
+            world.blocked.remove(&self.destination);
+        }
+        drop(world);
+        self.shared.lifecycle.add(self.destination);
+    }
+
+    pub(super) async fn take_done(&mut self, done: TombstoneDone) -> Result<(), End> {
+        self.note_blocked(&done);
+        let pending = done.outcome == TombstoneOutcome::Pending as i32;
+        let Some(copy) = done.copy.filter(|_| !pending) else {
+            return Ok(());
+        };
         let released = ToAgent::new(
             self.uid.clone(),
             atoll_wire::Released {

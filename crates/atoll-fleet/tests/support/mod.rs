@@ -500,7 +500,7 @@ impl Edge {
                 self.say(TombstoneDone {
                     copy: Some(copy),
                     outcome: TombstoneOutcome::Removed as i32,
-                    message: String::new(),
+                    ..TombstoneDone::default()
                 })
                 .await;
             }

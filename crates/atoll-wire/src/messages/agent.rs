@@ -191,6 +191,9 @@ pub struct TombstoneDone {
     /// For people: what blocks it.
     #[prost(string, tag = "3")]
     pub message: String,
+    /// Why it has not ended.
+    #[prost(enumeration = "ErrorKind", tag = "4")]
+    pub error: i32,
 }
 
 /// How a tombstone ended.

@@ -338,7 +338,17 @@ impl Access {
 
 impl Authorizer for Access {
     fn authorize(&self, asked: &Attributes) -> Decision {
-        match self.decide(asked) {
+        self.decide(asked).into()
+    }
+
+    fn authorize_from_elsewhere(&self, asked: &Attributes) -> Decision {
+        self.decide_deep(asked).into()
+    }
+}
+
+impl From<Verdict> for Decision {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
             Verdict::Allowed(_) => Decision::Allow,
             Verdict::Denied(why) => Decision::Deny(why.into_owned()),
             Verdict::NoOpinion(why) => Decision::NoOpinion(why.into_owned()),
