@@ -17,9 +17,14 @@ pub struct Fleet {
 impl Fleet {
     /// `None` where there is no Go to build a genuine Kubernetes with.
     pub fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The center gets these arguments too.
+    pub fn start_with(arguments: &[&str]) -> Option<Self> {
         let scratch = scratch();
         let edge = RealEdge::start(&scratch.path().join("edge"))?;
-        let center = Center::start(&scratch.path().join("center"));
+        let center = Center::start_with(&scratch.path().join("center"), arguments);
         center.workspace("root", "inventory", "inventory");
         center.workspace("root", "p", "payload");
         let mut fleet = Fleet {

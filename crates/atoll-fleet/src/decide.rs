@@ -151,6 +151,7 @@ fn prepare(
         &Wanted {
             objects: wanted.keys().copied().collect(),
             deleted: deleted_objects(world, snapshot, &policy, &wanted)?,
+            let_go: let_go(&policy),
             selected: state
                 .map(|s| s.index.select_any(&policy.spec.clusters))
                 .unwrap_or_default(),
@@ -288,6 +289,16 @@ fn keep_unreadable(
         }
     }
     Ok(())
+}
+
+/// Objects whose copies are let go when they leave.
+fn let_go(policy: &PolicyState) -> BTreeSet<ObjectIndex> {
+    policy
+        .entries
+        .iter()
+        .filter(|(_, entry)| entry.flags.implicit)
+        .map(|(object, _)| *object)
+        .collect()
 }
 
 /// Objects that leave because they no longer exist. Looked up, never concluded from a missing event or an unknown kind.

@@ -36,6 +36,8 @@ pub struct Wanted<'a> {
     pub objects: BTreeSet<ObjectIndex>,
     /// Objects that no longer exist (so that losing them is no accident of a selector).
     pub deleted: BTreeSet<ObjectIndex>,
+    /// Objects whose copies are let go, never removed (they came along implicitly): no guard counts them.
+    pub let_go: BTreeSet<ObjectIndex>,
     /// The destinations that it selects, accepted or not.
     pub selected: Destinations,
     /// The destinations that may be given something new.
@@ -164,14 +166,18 @@ pub fn plan(
         }
     }
 
-    let copies: u64 = by_change.iter().map(|r| r.destinations.len()).sum();
+    let guarded: Vec<&Removal> = by_change
+        .iter()
+        .filter(|removal| !wanted.let_go.contains(&removal.object))
+        .collect();
+    let copies: u64 = guarded.iter().map(|r| r.destinations.len()).sum();
     let mut touched = Destinations::new();
-    for removal in &by_change {
+    for removal in &guarded {
         touched |= &removal.destinations;
     }
     let total = now.objects.len() as u64 * assigned.len();
     let held = if copies > 0 && exceeds(guard, copies, touched.len(), total) {
-        let token = token(&by_change, identity);
+        let token = token(&guarded, identity);
         (guard.confirmed.as_deref() != Some(&token)).then(|| Held {
             copies,
             destinations: touched.len(),
@@ -232,7 +238,7 @@ fn exceeds(guard: &Guard, copies: u64, destinations: u64, total: u64) -> bool {
     }
 }
 
-fn token(removals: &[Removal], identity: &dyn Fn(ObjectIndex) -> String) -> String {
+fn token(removals: &[&Removal], identity: &dyn Fn(ObjectIndex) -> String) -> String {
     let mut lines: Vec<(String, &Destinations)> = removals
         .iter()
         .map(|r| (identity(r.object), &r.destinations))
@@ -300,6 +306,7 @@ mod tests {
             Wanted {
                 objects: self.objects.clone(),
                 deleted: self.deleted.clone(),
+                let_go: BTreeSet::new(),
                 selected: self.selected.clone(),
                 accepted: &self.all,
                 existing: &self.all,
@@ -319,6 +326,24 @@ mod tests {
         assert_eq!(plan.removals.len(), 2);
         assert!(plan.removals.iter().all(|r| r.destinations == set([1])));
         assert_eq!(plan.held, None);
+    }
+
+    #[test]
+    fn what_is_let_go_is_not_counted_by_the_guard() {
+        let case = Case::new((&[1, 2], set([1])), (&[], set([1])));
+        let wanted = Wanted {
+            let_go: objects(&[2]),
+            ..case.wanted()
+        };
+        let guard = |limit| Guard {
+            limit: Some(RemovalLimit::Count(limit)),
+            ..Guard::default()
+        };
+        let free = plan(&case.now, &wanted, &guard(1), &nobody, &id);
+        assert_eq!((free.held, free.removals.len()), (None, 2));
+        let held = plan(&case.now, &wanted, &guard(0), &nobody, &id);
+        assert_eq!(held.held.unwrap().copies, 1);
+        assert!(held.removals.is_empty());
     }
 
     #[test]
