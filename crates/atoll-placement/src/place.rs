@@ -530,7 +530,7 @@ mod tests {
             let wanted_objects: BTreeSet<u32> = wanted_objects.difference(&deleted).copied().collect();
             let now = Placed { objects: collect(&now_objects), assigned: set(assigned) };
             let wanted = Wanted { objects: collect(&wanted_objects), deleted: collect(&deleted), selected: &set(selected) & &existing,
-                accepted: &existing, existing: &existing, purging: &Destinations::new(), consent: true, policy_deleted: false };
+                accepted: &existing, existing: &existing, purging: &Destinations::new(), let_go: BTreeSet::new(), consent: true, policy_deleted: false };
             let guard = Guard { limit: limit.map(RemovalLimit::Count), ..Guard::default() };
             let plan = plan(&now, &wanted, &guard, &|_| cover.clone(), &id);
             for object in 0..5u32 {
