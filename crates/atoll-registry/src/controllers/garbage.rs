@@ -300,7 +300,7 @@ async fn forget(
     let patch = serde_json::json!({ "metadata": {
         "uid": meta::uid(&dependent.value),
         "resourceVersion": meta::resource_version(&dependent.value),
-        "ownerReferences": kept,
+        "ownerReferences": (!kept.is_empty()).then_some(kept),
     }});
     match client
         .patch(
