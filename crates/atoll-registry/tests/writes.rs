@@ -447,6 +447,21 @@ async fn string_data_is_encoded_everywhere() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_asked_for_by_whoever_asks() {
+    let w = World::new().await;
+    let at = w.at("u1", "certificates.k8s.io/v1/certificatesigningrequests");
+    let asked = json!({"metadata": {"name": "c"}, "spec": {"request": "eA==", "signerName": "a.b/c", "usages": ["client auth"],
+        "username": "root", "uid": "1", "groups": ["system:masters"]}});
+    let made = at.create(asked).await.unwrap();
+    assert_eq!(made["spec"]["username"], "alice");
+    assert_eq!(made["spec"]["groups"], json!(["system:authenticated"]));
+    assert_eq!(made["spec"].get("uid"), None);
+    let other = json!({"spec": {"username": "root", "request": "eQ=="}});
+    let after = at.patch("c", PatchType::Merge, other).await.unwrap();
+    assert_eq!(after["spec"], made["spec"]);
+}
+
+#[tokio::test]
 async fn what_does_not_act_yet_says_so() {
     let w = World::new().await;
     let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"pods": "1"}}});

@@ -5,6 +5,7 @@
 //! | [`storage_resource`] | events of both groups are kept once |
 //! | [`on_write`] | a Secret's `stringData` |
 //! | [`on_create`] | what a Namespace is born with |
+//! | [`on_request`], [`on_update`] | who asks for a certificate, and that it stays that one request |
 //! | [`immutable`] | fields that an update may not change |
 //! | [`counts_generation`] | kinds whose `metadata.generation` follows their spec |
 //! | [`selectable_fields`] | field selectors beyond name and namespace |
@@ -16,7 +17,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::ids::GroupResource;
+use crate::ids::{GroupResource, UserInfo};
 use crate::status::FieldError;
 
 const EVENTS: &str = "events";
@@ -81,6 +82,45 @@ pub fn on_create(resource: &GroupResource, object: &mut Value) {
     child(child(object, "metadata"), "labels")["kubernetes.io/metadata.name"] = name;
     child(object, "spec")["finalizers"] = json!(["kubernetes"]);
     object["status"] = json!({ "phase": "Active" });
+}
+
+/// What a new object says about who made it, whatever the client wrote: whoever signs a certificate goes by it. Only where
+/// kinds act.
+pub fn on_request(resource: &GroupResource, object: &mut Value, user: &UserInfo) {
+    if !is_signing_request(resource) {
+        return;
+    }
+    let spec = child(object, "spec");
+    for (field, value) in [
+        ("username", json!(user.username)),
+        ("uid", json!(user.uid)),
+        ("groups", json!(user.groups)),
+        ("extra", json!(user.extra)),
+    ] {
+        if let Some(fields) = spec.as_object_mut() {
+            fields.remove(field);
+        }
+        if value != json!("") && value != json!([]) && value != json!({}) {
+            spec[field] = value;
+        }
+    }
+}
+
+/// What an update does not touch, whatever the client wrote. Only where kinds act.
+pub fn on_update(resource: &GroupResource, old: &Value, new: &mut Value) {
+    if is_signing_request(resource)
+        && let Some(spec) = old.get("spec")
+    {
+        new["spec"] = spec.clone();
+    }
+}
+
+fn is_signing_request(resource: &GroupResource) -> bool {
+    is(
+        resource,
+        "certificates.k8s.io",
+        "certificatesigningrequests",
+    )
 }
 
 /// The object at `key`, made if it is missing or null.

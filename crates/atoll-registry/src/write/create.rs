@@ -1,6 +1,8 @@
 //! Create, and what an update or apply does that finds nothing.
 
-use atoll_kube::{FieldError, Status, definition::Verb, meta, names, patch::managed};
+use atoll_kube::{
+    FieldError, GroupResource, Status, definition::Verb, meta, names, patch::managed,
+};
 use atoll_store::{Check, Revision, Write};
 use serde_json::Value;
 
@@ -32,11 +34,8 @@ pub(crate) async fn create(
     if let Some(answerer) = registry.answerer(&call.resource) {
         return answer(&flow, attempt, answerer.as_ref(), body).await;
     }
-    if call.resource.subresource.is_some() {
-        return Err(Status::method_not_supported(
-            &attempt.target.group_resource(),
-            "create",
-        ));
+    if let Some(subresource) = &call.resource.subresource {
+        return Err(unanswered(&attempt.target.group_resource(), subresource));
     }
     if !atoll_kube::builtin::is_persisted(&attempt.target.served.definition) {
         return Err(Status::method_not_supported(
@@ -55,6 +54,19 @@ pub(crate) async fn create(
         },
     )
     .await
+}
+
+/// Nobody answers a create of this subresource.
+fn unanswered(resource: &GroupResource, subresource: &str) -> Status {
+    let whole = GroupResource::new(
+        &resource.group,
+        format!("{}/{subresource}", resource.resource),
+    );
+    let mut status = Status::method_not_supported(&whole, "create");
+    if whole == GroupResource::new("", "serviceaccounts/token") {
+        status.message += ": tokens of service accounts are not built yet; use a client certificate or a token of --token-auth-file";
+    }
+    status
 }
 
 /// A create that is answered, not stored.
@@ -201,6 +213,8 @@ async fn insert_once(
         flow.registry.new_uid(),
         flow.call.now,
     );
+    let place = attempt.place.kind;
+    strategy::stamp_user(place, &attempt.target.served, &mut value, &flow.call.user);
     attempt.admit(Operation::Create, None, &mut value).await?;
     let errors = strategy::validate_new(&attempt.target.served, &value);
     strategy::refuse(&attempt.target.served, meta::name(&value), &errors)?;

@@ -79,6 +79,7 @@ async fn modify_once(
     let mut new = part.merge(old, new, &served);
     meta::remove(&mut new, "resourceVersion");
     strategy::carry_over(old, &mut new);
+    strategy::hold(attempt.place.kind, &served, old, &mut new);
 
     attempt
         .admit(Operation::Update, Some(old), &mut new)

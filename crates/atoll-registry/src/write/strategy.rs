@@ -2,8 +2,8 @@
 //! reach, and named how. Pure: values in, values out.
 
 use atoll_kube::{
-    Definition, FieldError, GroupResource, Status, Timestamp, builtin, definition::Source, meta,
-    names::NameRule, status::unknown_field,
+    Definition, FieldError, GroupResource, Status, Timestamp, UserInfo, builtin,
+    definition::Source, meta, names::NameRule, status::unknown_field,
 };
 use serde_json::{Map, Value, json};
 
@@ -97,6 +97,20 @@ pub(crate) fn stamp_new(served: &Served, object: &mut Value, uid: String, now: T
     }
     if definition.source == Source::Builtin {
         builtin::hooks::on_create(&definition.group_resource(), object);
+    }
+}
+
+/// What the system says about who made a new object, where its kind acts.
+pub(crate) fn stamp_user(kind: ClusterKind, served: &Served, object: &mut Value, user: &UserInfo) {
+    if kind.acts() && served.definition.source == Source::Builtin {
+        builtin::hooks::on_request(&served.definition.group_resource(), object, user);
+    }
+}
+
+/// Puts back what an update may not touch, where the kind acts.
+pub(crate) fn hold(kind: ClusterKind, served: &Served, old: &Value, new: &mut Value) {
+    if kind.acts() && served.definition.source == Source::Builtin {
+        builtin::hooks::on_update(&served.definition.group_resource(), old, new);
     }
 }
 
