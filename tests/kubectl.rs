@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Center, eventually, scratch};
+use crate::harness::{Answer, Center, eventually, scratch};
 
 const CONFIG_MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, labels: {app: shop}}\ndata: {colour: blue}\n";
 
@@ -401,6 +401,105 @@ fn a_watch_shows_every_change() {
     }
     watch.kill().unwrap();
     watch.wait().unwrap();
+}
+
+#[test]
+fn the_less_common_commands() {
+    let (_scratch, center) = center();
+    let run = |arguments: &[&str]| center.kubectl("root:u", arguments).expect();
+    let input =
+        |arguments: &[&str], text: &str| center.kubectl_in("root:u", arguments, text).expect();
+    // apply --prune
+    let other = CONFIG_MAP.replace("settings", "other");
+    input(&["apply", "-f", "-"], &format!("{CONFIG_MAP}---\n{other}"));
+    let allow = "--prune-allowlist=core/v1/ConfigMap";
+    let pruned = input(
+        &["apply", "--prune", "-l", "app=shop", allow, "-f", "-"],
+        CONFIG_MAP,
+    );
+    assert!(pruned.contains("configmap/other pruned"), "{pruned}");
+    // replace --force, edit, wait
+    let before = run(&["get", "cm", "settings", "-o", "jsonpath={.metadata.uid}"]);
+    input(&["replace", "--force", "-f", "-"], CONFIG_MAP);
+    let after = run(&["get", "cm", "settings", "-o", "jsonpath={.metadata.uid}"]);
+    assert_ne!(before, after, "it is another object");
+    let server = format!("https://127.0.0.1:{}/clusters/root:u", center.port);
+    let edit = |script: &str| {
+        let mut kubectl = std::process::Command::new("timeout");
+        kubectl.args(["60", "kubectl", "--server", &server, "--kubeconfig"]);
+        kubectl.arg(center.kubeconfig());
+        kubectl.args(["edit", "cm", "settings"]);
+        Answer::of(kubectl.env("EDITOR", format!("sed -i {script}")))
+    };
+    edit("s/blue/green/").expect();
+    run(&["wait", "--for=jsonpath={.data.colour}=green", "cm/settings"]);
+    let unknown = edit("s/^data:/dada:/").refused();
+    assert!(unknown.contains("unknown field \"dada\""), "{unknown}");
+    center
+        .kubectl(
+            "root:u",
+            &[
+                "wait",
+                "--for=condition=Ready",
+                "cm/settings",
+                "--timeout=1s",
+            ],
+        )
+        .refused();
+    run(&["events"]);
+    // Roles: auth reconcile adds what is missing and takes nothing away.
+    let role = |verbs: &str| {
+        format!(
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: r, namespace: default}}\nrules: [{{apiGroups: [''], resources: [configmaps], verbs: [{verbs}]}}]\n"
+        )
+    };
+    input(&["auth", "reconcile", "-f", "-"], &role("get"));
+    input(&["auth", "reconcile", "-f", "-"], &role("list"));
+    let rules = center.get("root:u", &["role", "r"]).unwrap()["rules"].to_string();
+    assert!(rules.contains("get") && rules.contains("list"), "{rules}");
+    // Certificates: who asks is who asked, and a decision shows.
+    let request = "apiVersion: certificates.k8s.io/v1\nkind: CertificateSigningRequest\nmetadata: {name: ann}\nspec: {request: eA==, signerName: example.com/x, usages: [client auth], username: someone}\n";
+    input(&["create", "-f", "-"], request);
+    run(&["certificate", "approve", "ann"]);
+    let shown = run(&["get", "csr", "ann"]);
+    assert!(
+        shown.contains("kcp-admin") && shown.contains("Approved"),
+        "{shown}"
+    );
+    let token = center
+        .kubectl("root:u", &["create", "token", "default"])
+        .refused();
+    assert!(token.contains("not built yet"), "{token}");
+}
+
+#[test]
+fn deletion_follows_owners_as_it_is_told() {
+    let (_scratch, center) = center();
+    let own = |uid: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: child, ownerReferences: [{{apiVersion: v1, kind: ConfigMap, name: settings, uid: {uid}, blockOwnerDeletion: true}}]}}\n"
+        )
+    };
+    for (cascade, stays) in [
+        ("foreground", false),
+        ("background", false),
+        ("orphan", true),
+    ] {
+        center.apply("root:u", CONFIG_MAP);
+        let owner = center.get("root:u", &["cm", "settings"]).unwrap();
+        center.apply("root:u", &own(owner["metadata"]["uid"].as_str().unwrap()));
+        let cascade = format!("--cascade={cascade}");
+        center
+            .kubectl("root:u", &["delete", "cm", "settings", &cascade])
+            .expect();
+        eventually(&format!("{cascade} is done"), || {
+            match center.get("root:u", &["cm", "child"]) {
+                Ok(child) if stays && child["metadata"].get("ownerReferences").is_none() => Ok(()),
+                Err(why) if !stays && why.contains("NotFound") => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+    }
 }
 
 #[test]
