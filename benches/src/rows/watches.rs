@@ -116,19 +116,23 @@ pub(super) async fn many(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
             .post(&collection, config_map(&format!("w-{i}"), 1024))
             .await?;
     }
-    let revision = writer.revision(&collection).await?;
-    let path = |i: usize| {
-        format!(
-            "{collection}?watch=1&resourceVersion={revision}&fieldSelector=metadata.name%3Dw-{i}"
-        )
+    // Each time from now on: what happened before is none of their business.
+    let now = async || {
+        let revision = writer.revision(&collection).await?;
+        let collection = collection.clone();
+        anyhow::Ok(move |i: usize| {
+            format!(
+                "{collection}?watch=1&resourceVersion={revision}&fieldSelector=metadata.name%3Dw-{i}"
+            )
+        })
     };
 
-    let (few, mut told) = open(&user, 10, 10, path).await?;
+    let (few, mut told) = open(&user, 10, 10, now().await?).await?;
     let (few_latency, few_cpu) = cost(&center, &writer, &collection, &mut told).await?;
     drop((few, told));
     let before = center.settled_memory(bench).await?;
     let began = Instant::now();
-    let (_tasks, mut told) = open(&user, count, MANY_PER_CONNECTION, path).await?;
+    let (_tasks, mut told) = open(&user, count, MANY_PER_CONNECTION, now().await?).await?;
     let opened = began.elapsed();
     let memory = center.settled_memory(bench).await? - before;
     let (many_latency, many_cpu) = cost(&center, &writer, &collection, &mut told).await?;
