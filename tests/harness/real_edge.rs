@@ -5,10 +5,13 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
-use super::{Answer, Process, eventually, free_port, kubectl};
+use super::{Answer, Process, eventually, kubectl};
 
 /// The folder with `kube-lite` and `kubectl`, built once per machine; `None` (and a plain message) where Go is missing.
 pub fn tools() -> Option<&'static Path> {
@@ -134,11 +137,18 @@ impl RealEdge {
     }
 }
 
-/// The first of five neighbouring free ports: kube-lite uses that many.
+/// The first of five neighbouring free ports: kube-lite uses that many. Below the ports that the system hands out to clients, and each block once: tests that
+/// run at the same time, and their connections, never take each other's.
 fn free_block() -> u16 {
+    const FIRST: u32 = 10_000;
+    const BLOCKS: u32 = 4_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
     loop {
-        let first = free_port();
-        if first < u16::MAX - 4 && is_free(first) {
+        let turn = std::process::id()
+            .wrapping_mul(97)
+            .wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        let first = (FIRST + turn % BLOCKS * 5) as u16;
+        if is_free(first) {
             return first;
         }
     }
