@@ -96,11 +96,12 @@ impl Center {
                 .runs()
                 .with_context(|| format!("see {}", directory.with_extension("log").display()))?;
             // Until it listens there is nobody, and in a new directory nothing, to ask.
-            if let Ok(target) = target(&kubeconfig, Some("base"), Some(address))
-                && let Ok(connection) = target.connect().await
+            if let Ok(early) = target(&kubeconfig, Some("base"), Some(address))
+                && let Ok(connection) = early.connect().await
                 && connection.get("/readyz").await.is_ok()
             {
-                break target;
+                // The admin's token may be new with this start; the one of a start before was enough to ask for readiness.
+                break target(&kubeconfig, Some("base"), Some(address))?;
             }
             if began.elapsed() > PATIENCE {
                 bail!("the center is not ready after {PATIENCE:?}");
