@@ -11,7 +11,10 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -32,12 +35,22 @@ pub fn scratch() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary directory")
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago. Below the range from which the system takes ports for outgoing connections, and never twice in one process, so
+/// that nobody takes it before it is used.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|l| l.local_addr())
-        .expect("a free port")
-        .port()
+    const FIRST: u32 = 12_000;
+    const COUNT: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Test processes of one machine begin far from each other.
+        let offset = std::process::id()
+            .wrapping_mul(7_919)
+            .wrapping_add(NEXT.fetch_add(5, Ordering::Relaxed));
+        let port = u16::try_from(FIRST + offset % COUNT).expect("below 65536");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Asks again and again until `look` answers `Ok`, and returns what it answered; panics with the last `Err` after `patience`.
