@@ -169,4 +169,39 @@ fn a_second_center_on_the_same_directory_is_refused() {
         .args(["--bind-address", "127.0.0.1", "--secure-port", "0"]);
     let why = Answer::of(&mut second).refused();
     assert!(why.contains("error:"), "{why}");
+    // ... and has changed nothing: the administrator's token is still the first one's.
+    kubectl(&center.kubeconfig(), &["get", "workspaces"]).expect();
+}
+
+#[test]
+fn a_refusal_reaches_a_client_that_is_still_sending() {
+    let scratch = scratch();
+    let center = Center::start(&scratch.path().join("center"));
+    let body = scratch.path().join("body");
+    std::fs::write(&body, "x".repeat(2 << 20)).unwrap();
+    for _ in 0..5 {
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--silent",
+            "--show-error",
+            "--insecure",
+            "--max-time",
+            "20",
+            "--http2",
+        ]);
+        curl.args([
+            "-X",
+            "POST",
+            "-H",
+            "Authorization: Bearer wrong",
+            "--data-binary",
+        ]);
+        curl.arg(format!("@{}", body.display()));
+        curl.arg(format!(
+            "https://127.0.0.1:{}/clusters/root/api/v1/namespaces",
+            center.port
+        ));
+        let answer = Answer::of(&mut curl).expect();
+        assert!(answer.contains("Unauthorized"), "{answer}");
+    }
 }

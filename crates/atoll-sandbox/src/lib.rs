@@ -19,7 +19,7 @@ use atoll_registry::{Registry, controller::Driver, controllers};
 use atoll_server::{
     Layout, ServeError, Server, ServerBuilder,
     authn::Tokens,
-    pki::{PkiError, RootDirectory, RootOptions},
+    pki::{self, PkiError, RootDirectory, RootOptions},
 };
 use atoll_store::{
     Store,
@@ -64,10 +64,12 @@ impl Sandbox {
     pub async fn start(directory: &Path, address: SocketAddr) -> Result<Self, SandboxError> {
         let listener = atoll_server::bind(address).await?;
         let address = listener.local_addr().unwrap_or(address);
-        let root = RootDirectory::open(&RootOptions::single(directory, address))?;
+        // The store first: its lock keeps a second sandbox from changing anything in a directory that is in use.
+        pki::create_directory(directory)?;
         let mut options = embedded::Options::new(directory.join("store"));
         options.indexes = atoll_registry::indexes();
         let store = embedded::open(options)?;
+        let root = RootDirectory::open(&RootOptions::single(directory, address))?;
         let registry =
             Registry::builder(store.clone() as Arc<dyn Store>, Arc::new(OneCluster)).build();
         cluster::bootstrap(&registry).await?;

@@ -28,7 +28,9 @@ use crate::authn::{Authenticator, Identity, MASTERS, PeerIdentity, impersonation
 use crate::discovery;
 use crate::health::Health;
 use crate::metrics::Metrics;
-use crate::request::{Accept, Location, NonResource, Place, Query, ResourcePath, Target, locate};
+use crate::request::{
+    Accept, Location, NonResource, Place, Query, ResourcePath, Target, drain, locate,
+};
 use crate::services::View;
 use crate::version;
 
@@ -112,13 +114,13 @@ impl Front {
         }
         let began = Instant::now();
         let _running = self.metrics.request();
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
         let accept = Accept::of(&parts.headers);
         let mut seen = Seen {
             verb: "other",
             resource: None,
         };
-        let answer = self.answer(&parts, body, peer, &accept, &mut seen);
+        let answer = self.answer(&parts, &mut body, peer, &accept, &mut seen);
         // A bug in one request must not take the connection, and with it everybody's watches, along.
         let answered = AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(path = parts.uri.path(), method = %parts.method, "panic while answering");
@@ -135,6 +137,8 @@ impl Front {
             }
             answer::error(&status, accept.error())
         });
+        // An answer to a body that nobody read would reset the stream under the client that is still sending.
+        drain(&mut body).await;
         if parts.method == Method::HEAD {
             reply.body_mut().clear();
         }
@@ -164,7 +168,7 @@ impl Front {
         seen: &mut Seen,
     ) -> Result<Reply, Status>
     where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin,
         B::Error: std::fmt::Display,
     {
         let query = Query::parse(parts.uri.query())?;

@@ -83,6 +83,22 @@ impl Center {
     /// Starts everything, in the order in which each part needs the ones before.
     pub(crate) async fn start(options: CenterOptions) -> anyhow::Result<Self> {
         let listener = atoll_server::bind(options.address).await?;
+        // The store first: its lock keeps a second center from changing anything in a directory that is in use.
+        pki::create_directory(&options.root_directory)
+            .context("cannot prepare the root directory")?;
+        let directory = options.root_directory.join("store");
+        let sync_delay = options.sync_delay;
+        let store = tokio::task::spawn_blocking(move || {
+            embedded::open(embedded::Options {
+                indexes: indexes(),
+                sync_delay,
+                ..embedded::Options::new(directory)
+            })
+        })
+        .await
+        .context("opening the store was interrupted")?
+        .context("cannot open the store")?;
+
         let root = RootDirectory::open(&RootOptions {
             directory: options.root_directory.clone(),
             kubeconfig: options.kubeconfig,
@@ -102,19 +118,6 @@ impl Center {
             }
             None => Vec::new(),
         };
-
-        let directory = options.root_directory.join("store");
-        let sync_delay = options.sync_delay;
-        let store = tokio::task::spawn_blocking(move || {
-            embedded::open(embedded::Options {
-                indexes: indexes(),
-                sync_delay,
-                ..embedded::Options::new(directory)
-            })
-        })
-        .await
-        .context("opening the store was interrupted")?
-        .context("cannot open the store")?;
 
         let known = tokens.clone();
         let workspaces = Arc::new(Workspaces::new(

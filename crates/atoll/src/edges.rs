@@ -47,7 +47,7 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
         /// How many hours the join token is good for.
-        #[arg(long, default_value_t = 24, value_name = "HOURS")]
+        #[arg(long, default_value_t = 24, value_name = "HOURS", value_parser = clap::value_parser!(u64).range(1..=8760))]
         valid: u64,
     },
     /// List the edges.
@@ -110,7 +110,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Some(path) => Kubeconfig::load(&[path])?,
         None => Kubeconfig::load_default()?,
     };
-    let center = CenterAccess::open(&kubeconfig, args.context.as_deref())?;
+    let center = CenterAccess::open(&kubeconfig, args.context.as_deref())
+        .context("no center to talk to; set KUBECONFIG to the admin.kubeconfig that `atoll start` wrote, or name it with --kubeconfig")?;
     let Some(inventory) = args.inventory.or_else(|| center.workspace.clone()) else {
         bail!("which inventory? Name it with --inventory root:inventory");
     };
@@ -127,6 +128,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
                 valid,
             } => {
                 let labels = labels.into_iter().collect();
+                check_writable(&output)?;
                 let join = add(
                     &center,
                     &inventory,
@@ -148,16 +150,39 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
                 }
                 remove(&center, &inventory, &name, purge).await
             }
-            Command::Resume { name, token } => {
-                let change = json!({"metadata": {"annotations": {"edge.atoll.dev/resume": token}}});
-                at(&center, &inventory)
-                    .patch(&format!("{CLUSTERS}/{name}"), Patch::Merge, &change)
-                    .await?;
-                println!("Edge {name} goes on from what the center has now.");
-                Ok(())
-            }
+            Command::Resume { name, token } => resume(&center, &inventory, &name, &token).await,
         }
     })
+}
+
+/// Lets a held edge go on; refuses what would have no effect.
+async fn resume(
+    center: &CenterAccess,
+    inventory: &str,
+    name: &str,
+    token: &str,
+) -> anyhow::Result<()> {
+    let client = at(center, inventory);
+    let path = format!("{CLUSTERS}/{name}");
+    let cluster = client.get(&path).await?;
+    let conditions = cluster
+        .pointer("/status/conditions")
+        .and_then(Value::as_array);
+    let held = conditions
+        .into_iter()
+        .flatten()
+        .find(|c| c["type"] == "edge.atoll.dev/Held" && c["status"] == "True");
+    match held.and_then(|c| c["message"].as_str()) {
+        None => bail!("edge {name} is not held: there is nothing to resume"),
+        Some(message) if !message.contains(token) => {
+            bail!("that is not the token of edge {name}; its condition says: {message}")
+        }
+        Some(_) => {}
+    }
+    let change = json!({"metadata": {"annotations": {"edge.atoll.dev/resume": token}}});
+    client.patch(&path, Patch::Merge, &change).await?;
+    println!("Edge {name} goes on from what the center has now.");
+    Ok(())
 }
 
 fn at(center: &CenterAccess, inventory: &str) -> Client {
@@ -192,7 +217,11 @@ pub(crate) async fn add(
     let cluster = at(center, inventory)
         .patch(&path, Patch::Apply, &object)
         .await
-        .with_context(|| format!("cannot register edge {name} in {inventory}"))?;
+        .map_err(|error| match error.is_not_found() {
+            true => anyhow::anyhow!("{inventory} is no inventory workspace; make one with `atoll ws create NAME --type inventory`"),
+            false => error.into(),
+        })
+        .with_context(|| format!("cannot register edge {name}"))?;
     let text = |pointer: &str| {
         cluster
             .pointer(pointer)
@@ -211,6 +240,22 @@ pub(crate) async fn add(
         token,
         expires: Some(expires),
     })
+}
+
+/// Nothing is registered for a join file that could not be written.
+fn check_writable(output: &Path) -> anyhow::Result<()> {
+    let folder = match output.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if output != Path::new("-") && !folder.is_dir() {
+        bail!(
+            "cannot write {}: there is no folder {}",
+            output.display(),
+            folder.display()
+        );
+    }
+    Ok(())
 }
 
 /// Writes a join file that only its owner can read.

@@ -43,7 +43,7 @@ enum Command {
     Sandbox(sandbox::Args),
     /// Start a center with sandbox edges and a small application, and show it all.
     Quickstart(quickstart::Args),
-    /// Copy the state of a stopped or running center to a file.
+    /// Copy the state of a stopped or running center into a new directory.
     Backup(backup::BackupArgs),
     /// Make a root directory from a backup.
     Restore(backup::RestoreArgs),
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", reasons(&error));
             ExitCode::FAILURE
         }
     }
@@ -94,4 +94,18 @@ fn called_as(name: &str) -> bool {
             .file_stem()
             .is_some_and(|stem| stem == name)
     })
+}
+
+/// An error with what caused it; a cause that its effect has told already is not told again.
+fn reasons(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }

@@ -40,6 +40,14 @@ pub enum PkiError {
         /// What is wrong with it.
         why: String,
     },
+    /// A file that the user gave is not what it should be.
+    #[error("{} cannot be used: {why}; name a PEM file of certificates", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A certificate could not be made.
     #[error("cannot make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
@@ -245,12 +253,17 @@ pub fn copy(from: &Path, to: &Path) -> Result<(), PkiError> {
     Ok(())
 }
 
+/// Makes a directory that only its owner may enter, unless it is there.
+pub fn create_directory(directory: &Path) -> Result<(), PkiError> {
+    files::create_private_directory(directory)
+}
+
 /// Reads a PEM file of certificates, as `--client-ca-file` names one.
 pub fn read_certificates(
     path: &Path,
 ) -> Result<Vec<rustls_pki_types::CertificateDer<'static>>, PkiError> {
     let pem = files::read(path)?;
-    certificates::parse_chain(&pem).map_err(|why| PkiError::Damaged {
+    certificates::parse_chain(&pem).map_err(|why| PkiError::Unusable {
         path: path.to_owned(),
         why,
     })

@@ -1,5 +1,7 @@
 //! Request bodies: how large, of which type.
 
+use std::time::Duration;
+
 use atoll_kube::protobuf;
 use atoll_kube::status::Status;
 use atoll_registry::PatchType;
@@ -60,6 +62,29 @@ pub(crate) fn patch_type(headers: &HeaderMap) -> Result<PatchType, Status> {
         "application/apply-patch+yaml" => Ok(PatchType::Apply),
         _ => Err(Status::unsupported_media_type(&PATCH_TYPES)),
     }
+}
+
+/// How much of a body that nobody wants is read nevertheless, so that its sender gets to see the answer.
+const DRAIN_LIMIT: usize = 2 * MAX_BODY;
+/// ... and for how long at most.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// Reads what is left of a body, within limits, and drops it.
+pub(crate) async fn drain<B>(body: &mut B)
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    let rest = async {
+        let mut read = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, Bytes::len);
+            if read > DRAIN_LIMIT {
+                return;
+            }
+        }
+    };
+    // Past the limits the stream is reset: that is what it is for.
+    let _ = tokio::time::timeout(DRAIN_TIME, rest).await;
 }
 
 /// Reads a body whole, or 413 as soon as it is known to be too large.

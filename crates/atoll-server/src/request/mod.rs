@@ -7,7 +7,7 @@ mod negotiate;
 mod path;
 mod query;
 
-pub(crate) use body::{ContentType, content_type, patch_type, read_body};
+pub(crate) use body::{ContentType, content_type, drain, patch_type, read_body};
 pub(crate) use negotiate::{Accept, Encoding, Form, Meta, openapi_v2_form};
 pub(crate) use path::{
     Location, NonResource, Place, ResourcePath, Target, locate, percent_decode, target,

@@ -37,12 +37,7 @@ const PAYLOAD: &str = "root:demo";
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How many sandbox edges to start.
-    #[arg(
-        long,
-        default_value_t = 3,
-        value_name = "N",
-        conflicts_with = "edge_context"
-    )]
+    #[arg(long, default_value_t = 3, value_name = "N", conflicts_with = "edge_context", value_parser = clap::value_parser!(u16).range(1..=100))]
     edges: u16,
     /// Use this cluster of your kubeconfig as an edge instead of sandboxes; may be given several times.
     #[arg(long, value_name = "CONTEXT")]
@@ -88,6 +83,10 @@ struct Running {
 
 impl Running {
     async fn run(&mut self, args: &Args) -> anyhow::Result<()> {
+        // A context that is not there is told before anything is started.
+        for context in &args.edge_context {
+            edge_client(None, Some(context))?;
+        }
         let directory = &args.root_directory;
         let center =
             Center::start(CenterOptions::new(directory.clone(), center_address(args)?)).await?;
