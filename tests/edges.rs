@@ -175,7 +175,9 @@ fn deployment(name: &str, app: &str, replicas: u32) -> String {
 
 #[test]
 fn what_is_applied_at_the_center_runs_at_the_edge_and_its_status_comes_back() {
-    let Some(fleet) = Fleet::start() else { return };
+    let Some(mut fleet) = Fleet::start() else {
+        return;
+    };
     fleet.center.apply(
         "root:p",
         &(namespace("shop") + &config_map("c", "a", "blue") + &deployment("web", "a", 2)),
@@ -222,6 +224,8 @@ fn what_is_applied_at_the_center_runs_at_the_edge_and_its_status_comes_back() {
         .expect();
     fleet.edge_lacks(&["cm", "c", "-n", "shop"]);
     fleet.edge.get(&["ns", "shop"]).unwrap();
+    // With an agent connected, too, the center ends when it is told to.
+    assert!(fleet.center.terminate());
 }
 
 #[test]

@@ -96,6 +96,10 @@ impl Engine {
     /// False: the store has stopped.
     async fn recover(&mut self, error: &ReadError) -> bool {
         tracing::warn!(%error, "the fleet lost its place in the log and looks at everything again");
+        if matches!(error, ReadError::Storage(_)) {
+            // Closed or failing: without a pause this would keep a thread, and the process from ending.
+            tokio::time::sleep(RETRY).await;
+        }
         self.look_again().await
     }
 

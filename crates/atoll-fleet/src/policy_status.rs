@@ -219,9 +219,11 @@ impl Found {
             _ => (true, "Decided"),
         };
         set_condition(list, "Synced", yes_no(synced), why, "", now);
-        let ready = synced && c.healthy == c.expected;
+        // Nothing anywhere is not what somebody waits for who waits for Ready.
+        let ready = synced && c.expected > 0 && c.healthy == c.expected;
         let reason = match () {
             () if ready => "AllHealthy",
+            () if synced && c.expected == 0 => "NothingPlaced",
             () if c.failed > 0 => "Failures",
             () if c.unreported > 0 => "Unreported",
             () if c.outdated > 0 => "Updating",
@@ -317,6 +319,7 @@ mod tests {
             (counts(3, 0, 2), ("False", "Progressing")),
             (counts(2, 0, 2), ("False", "Unreported")),
             (counts(1, 1, 1), ("False", "Failures")),
+            (Counts::default(), ("False", "NothingPlaced")),
         ] {
             let status = found(copies).status(&json!({}), Timestamp(0));
             assert_eq!(condition(&status, "Ready"), expected);

@@ -136,7 +136,7 @@ fn child<'a>(parent: &'a mut Value, key: &str) -> &'a mut Value {
 }
 
 /// Fields that an update may not change, with the condition under which that holds.
-const IMMUTABLE: [(&str, &str, &[&str], When); 16] = [
+const IMMUTABLE: [(&str, &str, &[&str], When); 18] = [
     ("apps", "deployments", &["spec", "selector"], When::Always),
     ("apps", "replicasets", &["spec", "selector"], When::Always),
     ("apps", "daemonsets", &["spec", "selector"], When::Always),
@@ -146,7 +146,9 @@ const IMMUTABLE: [(&str, &str, &[&str], When); 16] = [
     ("batch", "jobs", &["spec", "completionMode"], When::Always),
     ("", "configmaps", &["data"], When::MarkedImmutable),
     ("", "configmaps", &["binaryData"], When::MarkedImmutable),
+    ("", "configmaps", &["immutable"], When::MarkedImmutable),
     ("", "secrets", &["data"], When::MarkedImmutable),
+    ("", "secrets", &["immutable"], When::MarkedImmutable),
     ("", "secrets", &["type"], When::Always),
     (
         "rbac.authorization.k8s.io",
