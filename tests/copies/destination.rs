@@ -148,13 +148,25 @@ fn wrong_expired_and_foreign_papers_are_refused() {
             "edges",
             "add",
             "late",
-            "--valid",
-            "0",
             "--inventory",
             "root:inventory",
             "-o",
             expired.to_str().unwrap(),
         ])
+        .expect();
+    let yesterday = "edge.atoll.dev/join-token-expires=2026-01-01T00:00:00Z";
+    fleet
+        .center
+        .kubectl(
+            "root:inventory",
+            &[
+                "annotate",
+                "--overwrite",
+                "managedcluster",
+                "late",
+                yesterday,
+            ],
+        )
         .expect();
     let why = refused_agent(&expired, &edge, &at("expired"));
     assert!(
