@@ -1,0 +1,50 @@
+//! What can go wrong: when a text is compiled, and when a program is evaluated.
+
+use std::fmt;
+
+/// Why a text is not a program. `line` and `column` count from 1, columns in characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompileError {
+    /// Line of the offence, from 1.
+    pub line: u32,
+    /// Column of the offence in characters, from 1.
+    pub column: u32,
+    /// What is wrong, in words.
+    pub message: String,
+}
+
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.line, self.column, self.message)
+    }
+}
+
+impl std::error::Error for CompileError {}
+
+/// What a caller may want to tell apart when an evaluation fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EvalErrorKind {
+    /// The expression itself failed on these values: no such key, division by zero, a bad conversion.
+    Expression,
+    /// The evaluation was stopped: it would have spent more than its [`crate::Budget`].
+    BudgetExceeded,
+    /// A variable that the expression reads was not bound.
+    Unbound,
+}
+
+/// Why an evaluation has no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvalError {
+    /// The sort of failure.
+    pub kind: EvalErrorKind,
+    /// What failed, in upstream's words where upstream has some.
+    pub message: String,
+}
+
+impl fmt::Display for EvalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for EvalError {}
