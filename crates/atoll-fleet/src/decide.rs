@@ -374,12 +374,8 @@ pub(crate) fn tombstone_write(world: &World, tombstone: &Tombstone) -> Option<Wr
     if tombstone.remove.is_empty() && tombstone.orphan.is_empty() {
         return Some(Write::Delete(key, None));
     }
-    let entry = Entry {
-        flags: CopyFlags::default(),
-        render: [0; 16],
-    };
     let row = TombstoneRow {
-        entry: Some(World::entry_row(object, &entry)),
+        entry: Some(World::remembrance(object)),
         remove: rows::set_to_bytes(&tombstone.remove),
         orphan: rows::set_to_bytes(&tombstone.orphan),
     };

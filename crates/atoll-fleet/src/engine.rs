@@ -325,21 +325,24 @@ impl Engine {
     }
 
     fn tell_sessions(&mut self) {
+        for index in std::mem::take(&mut self.pending.returned) {
+            self.shared.returned.add(index);
+        }
         for index in std::mem::take(&mut self.pending.changed_destinations) {
             self.shared.lifecycle.add(index);
             self.shared.sessions.wake_one(index);
         }
         for (index, state) in std::mem::take(&mut self.pending.gone_destinations) {
             self.shared.sessions.wake_one(index);
-            let (shared, key) = (
-                self.shared.clone(),
-                rows::destination(&state.inventory, &state.uid),
-            );
-            // The row of a detached destination is of no further use; losing this delete only leaves a number unused.
+            // The row of a detached destination: losing this delete only leaves a number unused.
+            let row = rows::destination(&state.inventory, &state.uid);
+            self.pending.obsolete.push(row);
+        }
+        for key in std::mem::take(&mut self.pending.obsolete) {
+            let shared = self.shared.clone();
             tokio::spawn(async move {
-                shared
-                    .append(Vec::new(), vec![Write::Delete(key, None)])
-                    .await
+                let gone = vec![Write::Delete(key, None)];
+                shared.append(Vec::new(), gone).await
             });
         }
     }

@@ -15,7 +15,8 @@ use prost::Message;
 use crate::absorb::{Absorb, Pending};
 use crate::model::{Entry, PolicyIndex, Tombstone, World, flags_from};
 use crate::rows::{
-    self, AssignmentRow, BundleRow, ColumnRow, DestinationRow, FoldedRow, ReportRow, TombstoneRow,
+    self, AssignmentRow, BundleRow, ColumnRow, DestinationRow, EntryRow, FoldedRow, ReportRow,
+    TombstoneRow,
 };
 use crate::shared::Shared;
 use crate::source;
@@ -69,6 +70,7 @@ pub(crate) fn load(
     load_tombstones(&mut absorb)?;
     let position = load_reports(absorb.world, snapshot)?;
     load_present(&mut absorb)?;
+    load_returned(&mut absorb)?;
     absorb.world.applied = snapshot.revision();
     shared.feed.begin(snapshot.revision());
     Ok(position)
@@ -297,5 +299,21 @@ fn load_present(absorb: &mut Absorb<'_>) -> Result<(), String> {
     for cluster in clusters {
         absorb.scan(&cluster, None).map_err(text)?;
     }
+    Ok(())
+}
+
+/// Statuses of ours. Each is looked at again: what was reported last may not have been shown, and nobody may want it any more.
+fn load_returned(absorb: &mut Absorb<'_>) -> Result<(), String> {
+    for (key, version) in rows_of(absorb.snapshot, "returned")? {
+        let row: EntryRow = decode(&key, &version.row)?;
+        if !absorb.returned(&part(&key, 5), &row).map_err(text)? {
+            absorb.pending.obsolete.push(key);
+        }
+    }
+    let ours = absorb.world.objects.iter().filter(|(_, o)| o.returned);
+    absorb
+        .pending
+        .returned
+        .extend(ours.map(|(index, _)| *index));
     Ok(())
 }

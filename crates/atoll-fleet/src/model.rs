@@ -82,7 +82,9 @@ pub(crate) struct PayloadObject {
     pub(crate) policies: BTreeSet<PolicyIndex>,
     /// `metadata.creationTimestamp`.
     pub(crate) created: Value,
-    /// We wrote its `.status`.
+    /// `metadata.generation` of this content.
+    pub(crate) generation: i64,
+    /// We wrote its `.status` and have to clear it when nobody wants it any more. Durable before it is so.
     pub(crate) returned: bool,
 }
 
@@ -280,7 +282,7 @@ impl World {
         let Some(object) = self.objects.get(&index) else {
             return;
         };
-        if object.policies.is_empty() && !self.tombstones.contains_key(&index) {
+        if object.policies.is_empty() && !object.returned && !self.tombstones.contains_key(&index) {
             if self.by_key.get(&object.key) == Some(&index) {
                 self.by_key.remove(&object.key);
             }
@@ -490,8 +492,18 @@ impl World {
             scales: None,
             policies: BTreeSet::new(),
             created: Value::Null,
+            generation: 0,
             returned: false,
         }
+    }
+
+    /// An object as rows remember it that say nothing of how it travels.
+    pub(crate) fn remembrance(object: &PayloadObject) -> crate::rows::EntryRow {
+        let entry = Entry {
+            flags: CopyFlags::default(),
+            render: [0; 16],
+        };
+        Self::entry_row(object, &entry)
     }
 
     /// An object as bundles and tombstones remember it.

@@ -12,10 +12,11 @@
 //! | `reports` | slot of a ring | a batch of reports, newer than the columns |
 //! | `columns` | object | reported value -> destinations |
 //! | `folded` | – | up to which batch the columns are complete |
+//! | `returned` | object | whose `.status` we wrote, and so have to clear |
 //! | `consents` | policy | who wrote it last: whose permission placements use |
 //! | `farewells` | payload workspace | what happens to copies when it is deleted |
 //!
-//! An append may write one row of each family. Tombstones and columns carry the object's uid as their identity component, which makes each object a
+//! An append may write one row of each family. Tombstones, columns and returned statuses carry the object's uid as their identity component, which makes each object a
 //! family of its own: nobody watches them, so nobody can lose half a revision.
 
 use atoll_placement::Destinations;
@@ -72,6 +73,10 @@ pub(crate) fn report(sequence: u64) -> Key {
 
 pub(crate) fn column(cluster: &str, uid: &str) -> Key {
     key("columns", uid, "system", cluster)
+}
+
+pub(crate) fn returned(cluster: &str, uid: &str) -> Key {
+    key("returned", uid, "system", cluster)
 }
 
 pub(crate) fn folded() -> Key {
@@ -188,6 +193,8 @@ pub(crate) struct ValueRow {
     /// In columns only: who reported it.
     #[prost(bytes = "bytes", tag = "6")]
     pub(crate) destinations: Bytes,
+    #[prost(bool, optional, tag = "7")]
+    pub(crate) observed: Option<bool>,
 }
 
 /// One object's reported state.
@@ -241,6 +248,7 @@ impl ValueRow {
             health: u32::from(value.health.code()),
             status: value.status.to_string(),
             destinations: Bytes::new(),
+            observed: value.observed,
         }
     }
 
@@ -252,6 +260,7 @@ impl ValueRow {
             health: atoll_placement::health::Health::from_code(
                 u8::try_from(self.health).unwrap_or(1),
             ),
+            observed: self.observed,
             status: self.status.as_str().into(),
         }
     }

@@ -108,6 +108,7 @@ pub(crate) fn payload_object(
         scales: scale_target(parts, value),
         policies: std::collections::BTreeSet::new(),
         created: pick("/metadata/creationTimestamp"),
+        generation: meta::generation(value),
         returned: false,
     }
 }

@@ -444,6 +444,214 @@ fn status_returns_and_is_never_ready_too_early() {
     });
 }
 
+/// A Deployment of two replicas, and a policy that wants its only copy's status back.
+async fn one_deployment(center: &Center) -> String {
+    let uid = center.destination("one", json!({"site": "a"})).await;
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    let client = center.client("p1");
+    client.create(&deployments(), deployment).await.unwrap();
+    let spec = json!({"clusterSelectors": [{"matchLabels": {"site": "a"}}], "downsync": [{"resources": ["deployments"], "wantSingletonReportedState": true}]});
+    center.policy("p1", "bp", spec).await;
+    uid
+}
+
+/// As an edge would say it: in its own generations, at its own time.
+fn rolled_out(item: &atoll_wire::Item) -> (atoll_wire::ErrorKind, serde_json::Value) {
+    let _ = item;
+    (
+        atoll_wire::ErrorKind::None,
+        json!({"observedGeneration": 71, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2,
+            "conditions": [{"type": "Available", "status": "True", "reason": "R", "message": "on this edge", "lastTransitionTime": "2026-11-21T04:00:00Z"}]}),
+    )
+}
+
+#[test]
+fn a_returned_status_counts_in_the_centers_generations() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let uid = one_deployment(&center).await;
+        let shown = |pointer: &'static str, expected: serde_json::Value| {
+            let center = &center;
+            async move {
+                let ready = |o: &serde_json::Value| o.pointer(pointer) == Some(&expected);
+                center
+                    .object_when("p1", &deployments(), Some("default"), "web", ready)
+                    .await
+            }
+        };
+        let mut edge = Edge::connect(&center, &uid, Disk::default())
+            .await
+            .behaving(rolled_out);
+        edge.until("placed", |e| e.disk.copies.len() == 1).await;
+        shown("/status/observedGeneration", json!(1)).await;
+        // A new content that the edge's controller has not seen yet.
+        edge.observed = false;
+        let patch = json!({"spec": {"replicas": 3}});
+        let merge = atoll_registry::PatchType::Merge;
+        let client = center.client("p1");
+        client
+            .patch(&deployments(), Some("default"), "web", merge, patch)
+            .await
+            .unwrap();
+        edge.until("changed", |e| e.items == 2).await;
+        // What is shown is made anew now, with something else in it.
+        edge = edge.behaving(|_| {
+            let status = json!({"observedGeneration": 72, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 2});
+            (atoll_wire::ErrorKind::None, status)
+        });
+        let copies: Vec<_> = edge.disk.copies.keys().cloned().collect();
+        edge.report(&copies).await;
+        edge.until("acknowledged", |_| true).await;
+        let object = shown("/status/updatedReplicas", json!(1)).await;
+        assert_eq!(object["metadata"]["generation"], 2);
+        assert_eq!(object["status"]["observedGeneration"], 1);
+        edge.observed = true;
+        edge.report(&copies).await;
+        edge.until("acknowledged", |_| true).await;
+        shown("/status/observedGeneration", json!(2)).await;
+    });
+}
+
+#[test]
+fn a_returned_status_is_the_same_after_a_restart_and_goes_when_nobody_wants_it() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let uid = one_deployment(&center).await;
+        let mut edge = Edge::connect(&center, &uid, Disk::default())
+            .await
+            .behaving(rolled_out);
+        edge.until("placed", |e| e.disk.copies.len() == 1).await;
+        let returned = |o: &serde_json::Value| o.pointer("/status/availableReplicas").is_some();
+        let web = Some("default");
+        let before = center
+            .object_when("p1", &deployments(), web, "web", returned)
+            .await;
+        assert_eq!(
+            before.pointer("/status/conditions/0/message"),
+            Some(&json!("on this edge")),
+            "as the edge said it"
+        );
+        let disk = edge.cut();
+        center.crash().await;
+
+        let center = Center::open(&directory).await;
+        let mut edge = Edge::connect(&center, &uid, disk)
+            .await
+            .behaving(rolled_out);
+        edge.quiet().await;
+        // Something else comes behind whatever the start has written.
+        center.config("p1", "witness", "1").await;
+        let spec = json!({"clusterSelectors": [{"matchLabels": {"site": "a"}}], "downsync": [{"resources": ["configmaps"]}]});
+        center.policy("p1", "witness", spec).await;
+        edge.until("the witness", |e| e.disk.configs().len() == 1)
+            .await;
+        center
+            .status_when("p1", "witness", |s| counts(s) == [1, 1, 0, 0, 0])
+            .await;
+        let after = center
+            .object_when("p1", &deployments(), web, "web", |_| true)
+            .await;
+        assert_eq!(after["status"], before["status"]);
+        // Nobody wants it any more, and the center dies before it could do anything about that.
+        let disk = edge.cut();
+        center.delete("p1", &policies(), None, "bp").await;
+        center.crash().await;
+        let center = Center::open(&directory).await;
+        let _edge = Edge::connect(&center, &uid, disk).await;
+        center
+            .object_when("p1", &deployments(), web, "web", |o| !returned(o))
+            .await;
+    });
+}
+
+#[test]
+fn a_wish_taken_back_clears_the_status() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let uid = one_deployment(&center).await;
+        let mut edge = Edge::connect(&center, &uid, Disk::default())
+            .await
+            .behaving(rolled_out);
+        edge.until("placed", |e| e.disk.copies.len() == 1).await;
+        let returned = |o: &serde_json::Value| o.pointer("/status/availableReplicas").is_some();
+        let web = Some("default");
+        center
+            .object_when("p1", &deployments(), web, "web", returned)
+            .await;
+        let patch = json!({"spec": {"downsync": [{"resources": ["deployments"]}]}});
+        let merge = atoll_registry::PatchType::Merge;
+        let client = center.client("p1");
+        client
+            .patch(&policies(), None, "bp", merge, patch)
+            .await
+            .unwrap();
+        center
+            .object_when("p1", &deployments(), web, "web", |o| !returned(o))
+            .await;
+        assert!(edge.tombstones.is_empty());
+    });
+}
+
+#[test]
+fn an_edge_gets_and_reports_only_what_is_its_own() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let (one, two) = (
+            center.destination("one", json!({"site": "a"})).await,
+            center.destination("two", json!({"site": "b"})).await,
+        );
+        center.config("p1", "web", "secret").await;
+        center.config("p1", "open", "1").await;
+        center
+            .policy("p1", "bp", everything_labelled("web", "a"))
+            .await;
+        center
+            .policy("p1", "other", everything_labelled("open", "b"))
+            .await;
+        let mut edge = Edge::connect(&center, &one, Disk::default()).await;
+        edge.until("placed", |e| e.disk.configs().len() == 1).await;
+        let mut spy = Edge::connect(&center, &two, Disk::default()).await;
+        spy.until("placed", |e| e.disk.configs().len() == 1).await;
+        // It knows everything about the other's copy but the content.
+        let stolen = edge.disk.copies.values().next().unwrap().clone();
+        let (copy, hash) = (stolen.copy.clone().unwrap(), stolen.body_hash.clone());
+        let (bodies, own) = (spy.bodies, spy.disk.copies.values().next().unwrap().clone());
+        let hashes = vec![hash.clone(), own.body_hash.clone()];
+        spy.say(atoll_wire::Need { hashes }).await;
+        spy.until("an answer", |e| !e.denied.is_empty()).await;
+        assert_eq!(spy.denied, [hash.to_vec()]);
+        assert_eq!(spy.bodies, bodies + 1, "its own is given again");
+        assert!(!spy.disk.bodies.contains_key(hash.as_ref()));
+
+        // What it says of the other's copy is not taken in: neither an error, nor that it is gone.
+        let before = center
+            .status_when("p1", "bp", |s| counts(s) == [1, 1, 0, 0, 0])
+            .await;
+        spy.disk.copies.insert(copy.clone(), stolen);
+        spy = spy.behaving(|_| (atoll_wire::ErrorKind::Forbidden, json!({"a": "lie"})));
+        spy.report(&[own.copy.unwrap(), copy.clone()]).await;
+        let done = atoll_wire::TombstoneDone {
+            copy: Some(copy),
+            outcome: atoll_wire::TombstoneOutcome::Removed as i32,
+            ..Default::default()
+        };
+        spy.say(done).await;
+        spy.quiet().await;
+        spy.until("acknowledged", |_| true).await;
+        // Its own error is shown; by then the lie would be, too.
+        center
+            .status_when("p1", "other", |s| counts(s) == [1, 0, 0, 1, 0])
+            .await;
+        let after = center.status_when("p1", "bp", |_| true).await;
+        assert_eq!(after, before);
+        center.config("p1", "web", "2").await;
+        edge.until("changed", |e| e.disk.configs() == configs(&[("web", "2")]))
+            .await;
+        assert!(edge.tombstones.is_empty());
+    });
+}
+
 #[test]
 fn foreign_and_recreated_identities_are_refused() {
     support::run(|directory| async move {

@@ -21,6 +21,8 @@ pub struct Reported {
     pub message: Arc<str>,
     /// How well it is.
     pub health: Health,
+    /// Whether the edge's controller has seen this render (`status.observedGeneration`); `None` for a status that does not say.
+    pub observed: Option<bool>,
     /// The projected status as JSON text; empty when there is none.
     pub status: Arc<str>,
 }
@@ -227,6 +229,7 @@ mod tests {
             error: n % 2,
             message: "".into(),
             health: Health::Healthy,
+            observed: (n > 2).then_some(n > 3),
             status: n.to_string().into(),
         }
     }

@@ -213,6 +213,7 @@ mod tests {
             error,
             message: "why".into(),
             health,
+            observed: None,
             status: "".into(),
         }
     }

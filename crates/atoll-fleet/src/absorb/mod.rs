@@ -11,7 +11,7 @@ use atoll_kube::meta;
 use atoll_placement::Destination;
 use atoll_placement::clean;
 use atoll_placement::inventory::Labels;
-use atoll_placement::place::Placed;
+use atoll_placement::place::{ObjectIndex, Placed};
 use atoll_placement::policy::Policy;
 use atoll_registry::{ObjectKey, Registry};
 use atoll_store::{Key, Revision, Snapshot};
@@ -35,6 +35,10 @@ pub(crate) struct Pending {
     pub(crate) reread: BTreeSet<Key>,
     /// Namespaces whose objects have to be tested again: (cluster, namespace).
     pub(crate) retest: BTreeSet<(String, String)>,
+    /// Objects whose returned status is another now, though no copy of them changed.
+    pub(crate) returned: BTreeSet<ObjectIndex>,
+    /// Rows that nobody needs any more.
+    pub(crate) obsolete: Vec<Key>,
     /// Workspaces all of whose objects have to be tested against one policy.
     pub(crate) rescan: BTreeSet<PolicyIndex>,
 }

@@ -13,7 +13,8 @@ use atoll_store::{Key, Revision};
 use atoll_wire::CopyId;
 
 use super::Absorb;
-use crate::model::PolicyIndex;
+use crate::model::{PolicyIndex, World};
+use crate::rows::EntryRow;
 use crate::source::{self, CRDS, SourceError};
 
 impl Absorb<'_> {
@@ -155,7 +156,11 @@ impl Absorb<'_> {
             };
             match selecting.remove(&policy_index) {
                 Some(modulation) => {
-                    policy.selected.insert(index, modulation);
+                    let wants = (modulation.want_singleton, modulation.want_multi);
+                    let before = policy.selected.insert(index, modulation);
+                    if before.is_none_or(|b| (b.want_singleton, b.want_multi) != wants) {
+                        self.pending.returned.insert(index);
+                    }
                     if let Some(object) = self.world.objects.get_mut(&index) {
                         object.policies.insert(policy_index);
                     }
@@ -193,6 +198,10 @@ impl Absorb<'_> {
                     .objects
                     .get(&index)
                     .and_then(|o| o.scales.clone());
+                let generation = self.world.objects.get(&index).map(|o| o.generation);
+                if generation != Some(fresh.generation) {
+                    self.pending.returned.insert(index);
+                }
                 if before != fresh.scales && before.is_some() {
                     self.reread_target(index);
                 }
@@ -212,6 +221,36 @@ impl Absorb<'_> {
             self.reread_target(index);
         }
         Ok(Some(index))
+    }
+
+    /// Takes in an object whose `.status` is ours, whether or not any policy knows it (any more). False: it is gone.
+    pub(crate) fn returned(
+        &mut self,
+        cluster: &str,
+        entry: &EntryRow,
+    ) -> Result<bool, SourceError> {
+        let remembered = World::remembered(cluster, entry);
+        let (copy, key) = (remembered.copy.clone(), remembered.key.clone());
+        if !self.world.by_copy.contains_key(&copy) {
+            let row = self
+                .snapshot
+                .get(&key)
+                .map_err(|e| SourceError(e.to_string()))?;
+            let (Some(version), Some(parts)) = (row, ObjectKey::parse(&key)) else {
+                return Ok(false);
+            };
+            let parsed = RowRef::parse(&version.row).map_err(|e| SourceError(e.to_string()))?;
+            if parsed.uid() != copy.uid {
+                return Ok(false);
+            }
+            self.world.intern(&copy, || remembered);
+            self.enter(&key, &parts, &copy, &version.row, version.modified)?;
+        }
+        let index = self.world.by_copy.get(&copy);
+        if let Some(object) = index.and_then(|index| self.world.objects.get_mut(index)) {
+            object.returned = true;
+        }
+        Ok(true)
     }
 
     /// The workload that an autoscaler targets travels differently from now on.

@@ -77,7 +77,13 @@ impl Session {
             .copy
             .as_ref()
             .and_then(|copy| world.by_copy.get(copy).copied());
-        let Some(index) = index else { return };
+        // Only what is to be removed here can be prevented here.
+        let Some(index) = index.filter(|index| {
+            let tombstone = world.tombstones.get(index);
+            tombstone.is_some_and(|t| t.remove.contains(self.destination.0))
+        }) else {
+            return;
+        };
         let before = world
             .blocked
             .get(&self.destination)
@@ -160,6 +166,7 @@ fn reported(world: &World, index: ObjectIndex, copy: &CopyReport) -> Reported {
         } else {
             health::Health::Degraded
         },
+        observed: status.get("observedGeneration").map(|_| copy.observed),
         status: if projected.is_null() {
             "".into()
         } else {

@@ -337,6 +337,10 @@ pub struct Edge {
     pub tombstones: Vec<Tombstone>,
     pub acknowledged: u64,
     pub refused: Option<atoll_wire::Refused>,
+    /// Hashes that the center would not give bodies for.
+    pub denied: Vec<Vec<u8>>,
+    /// The edge's controllers have seen what was applied.
+    pub observed: bool,
     behave: Behave,
     sequence: u64,
     to_center: mpsc::Sender<Result<ToCenter, tonic::Status>>,
@@ -373,6 +377,8 @@ impl Edge {
             tombstones: Vec::new(),
             acknowledged: 0,
             refused: None,
+            denied: Vec::new(),
+            observed: true,
             behave: Box::new(|_| (atoll_wire::ErrorKind::None, Value::Null)),
             sequence: 0,
             to_center,
@@ -430,7 +436,7 @@ impl Edge {
         }
     }
 
-    async fn say(&self, message: impl Into<atoll_wire::to_center::Message>) {
+    pub async fn say(&self, message: impl Into<atoll_wire::to_center::Message>) {
         let _ = self
             .to_center
             .send(Ok(ToCenter::new(self.uid.clone(), message)))
@@ -481,6 +487,8 @@ impl Edge {
                 self.report(&new).await;
             }
             Message::Bodies(bodies) => {
+                self.denied
+                    .extend(bodies.unknown.iter().map(|hash| hash.to_vec()));
                 for body in bodies.bodies {
                     self.bodies += 1;
                     assert_eq!(
@@ -532,7 +540,7 @@ impl Edge {
                     } else {
                         "because".into()
                     },
-                    observed: true,
+                    observed: self.observed,
                     status: if status.is_null() {
                         Vec::new().into()
                     } else {
