@@ -50,6 +50,14 @@ impl Members {
         matches!(self, Members::None)
     }
 
+    fn within(&self, set: &RoaringBitmap) -> RoaringBitmap {
+        match self {
+            Members::None => RoaringBitmap::new(),
+            Members::One(index) => set.contains(*index).then_some(*index).into_iter().collect(),
+            Members::Many(members) => members.as_ref() & set,
+        }
+    }
+
     fn add_to(&self, target: &mut RoaringBitmap) {
         match self {
             Members::None => {}
@@ -154,6 +162,35 @@ impl Inventory {
         if entry.any.is_empty() {
             self.labels.remove(key);
         }
+    }
+
+    /// How many values a label has.
+    pub fn values(&self, key: &str) -> usize {
+        self.labels.get(key).map_or(0, |entry| entry.values.len())
+    }
+
+    /// A set, split by a label's values; `None` are those without it. No part is empty, and their order is that of the values.
+    pub fn split<'a>(
+        &'a self,
+        key: &str,
+        set: &Destinations,
+    ) -> Vec<(Option<&'a str>, Destinations)> {
+        let mut parts = Vec::new();
+        let mut rest = set.clone();
+        if let Some(entry) = self.labels.get(key) {
+            for (value, members) in &entry.values {
+                let part = members.within(set);
+                if !part.is_empty() {
+                    rest -= &part;
+                    parts.push((Some(value.as_ref()), part));
+                }
+            }
+        }
+        if !rest.is_empty() {
+            parts.push((None, rest));
+        }
+        parts.sort_by_key(|(value, _)| *value);
+        parts
     }
 
     /// Every destination that exists.

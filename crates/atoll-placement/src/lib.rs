@@ -7,15 +7,18 @@
 //! |---|---|
 //! | [`inventory`] | which destinations have these labels? |
 //! | [`policy`], [`what`] | which objects does a BindingPolicy select, and which policies may an event concern? |
+//! | [`choose`] | which destinations does a policy choose, beyond labels? |
 //! | [`clean`], [`order`], [`bundle`] | what travels, when is it applied, and what is a revision's content? |
 //! | [`place`] | what may be added, what must be removed, what is held back as a probable accident? |
 //! | [`project`], [`health`], [`columns`], [`summary`] | what came back, is it well, and how many are? |
 //! | [`combine`] | which status does the payload object show? |
 
 pub mod bundle;
+pub mod choose;
 pub mod clean;
 pub mod columns;
 pub mod combine;
+mod fields;
 pub mod health;
 pub mod inventory;
 pub mod order;

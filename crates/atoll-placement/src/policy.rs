@@ -9,6 +9,7 @@ use atoll_kube::status::FieldError;
 use serde_json::Value;
 
 use crate::clean;
+use crate::fields::{flag, list, names, text};
 
 /// What happens to copies when an object or the policy is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -147,13 +148,8 @@ impl Policy {
                 ));
             }
         }
-        policy.clusters = selectors(
-            spec,
-            "clusterSelectors",
-            "spec.clusterSelectors",
-            &mut errors,
-        );
-        for (i, clause) in list(spec, "downsync", "spec.downsync", &mut errors)
+        policy.clusters = selectors(spec, "clusterSelectors", "spec", &mut errors);
+        for (i, clause) in list(spec, "downsync", "spec", &mut errors)
             .iter()
             .enumerate()
         {
@@ -317,13 +313,13 @@ fn parse_clause(value: &Value, path: &str, errors: &mut Vec<FieldError>) -> Clau
     test.namespace_selectors = selectors(
         value,
         "namespaceSelectors",
-        &format!("{path}.namespaceSelectors"),
+        path,
         errors,
     );
     test.object_selectors = selectors(
         value,
         "objectSelectors",
-        &format!("{path}.objectSelectors"),
+        path,
         errors,
     );
     if !test.discriminates() && errors.is_empty() && !selects_all_on_purpose(value) {
@@ -372,43 +368,6 @@ fn selects_all_on_purpose(clause: &Value) -> bool {
     })
 }
 
-fn list<'a>(
-    value: &'a Value,
-    field: &str,
-    path: &str,
-    errors: &mut Vec<FieldError>,
-) -> &'a [Value] {
-    match value.get(field) {
-        None | Some(Value::Null) => &[],
-        Some(Value::Array(items)) => items,
-        Some(other) => {
-            errors.push(FieldError::type_invalid(
-                path,
-                other.clone(),
-                "must be a list",
-            ));
-            &[]
-        }
-    }
-}
-
-fn names(value: &Value, field: &str, path: &str, errors: &mut Vec<FieldError>) -> Vec<String> {
-    let path = format!("{path}.{field}");
-    let items = list(value, field, &path, errors);
-    let mut found = Vec::with_capacity(items.len());
-    for (i, item) in items.iter().enumerate() {
-        match item.as_str() {
-            Some(name) => found.push(name.to_owned()),
-            None => errors.push(FieldError::type_invalid(
-                format!("{path}[{i}]"),
-                item.clone(),
-                "must be a string",
-            )),
-        }
-    }
-    found
-}
-
 fn selectors(
     value: &Value,
     field: &str,
@@ -417,42 +376,12 @@ fn selectors(
 ) -> Vec<LabelSelector> {
     let mut found = Vec::new();
     for (i, item) in list(value, field, path, errors).iter().enumerate() {
-        match LabelSelector::from_value(item, &format!("{path}[{i}]")) {
+        match LabelSelector::from_value(item, &format!("{path}.{field}[{i}]")) {
             Ok(selector) => found.push(selector),
             Err(wrong) => errors.extend(wrong),
         }
     }
     found
-}
-
-fn flag(value: &Value, field: &str, path: &str, errors: &mut Vec<FieldError>) -> bool {
-    match value.get(field) {
-        None | Some(Value::Null) => false,
-        Some(Value::Bool(set)) => *set,
-        Some(other) => {
-            errors.push(FieldError::type_invalid(
-                format!("{path}.{field}"),
-                other.clone(),
-                "must be true or false",
-            ));
-            false
-        }
-    }
-}
-
-fn text(value: &Value, field: &str, path: &str, errors: &mut Vec<FieldError>) -> Option<String> {
-    match value.get(field) {
-        None | Some(Value::Null) => None,
-        Some(Value::String(text)) => Some(text.clone()),
-        Some(other) => {
-            errors.push(FieldError::type_invalid(
-                format!("{path}.{field}"),
-                other.clone(),
-                "must be a string",
-            ));
-            None
-        }
-    }
 }
 
 fn removal_limit(value: &Value) -> Option<RemovalLimit> {
