@@ -310,18 +310,8 @@ fn parse_clause(value: &Value, path: &str, errors: &mut Vec<FieldError>) -> Clau
     test.resources = names(value, "resources", path, errors);
     test.namespaces = names(value, "namespaces", path, errors);
     test.object_names = names(value, "objectNames", path, errors);
-    test.namespace_selectors = selectors(
-        value,
-        "namespaceSelectors",
-        path,
-        errors,
-    );
-    test.object_selectors = selectors(
-        value,
-        "objectSelectors",
-        path,
-        errors,
-    );
+    test.namespace_selectors = selectors(value, "namespaceSelectors", path, errors);
+    test.object_selectors = selectors(value, "objectSelectors", path, errors);
     if !test.discriminates() && errors.is_empty() && !selects_all_on_purpose(value) {
         errors.push(FieldError::invalid(
             path,

@@ -26,7 +26,10 @@ struct World {
 
 impl Facts for World {
     fn label(&self, destination: Destination, key: &str) -> Option<&str> {
-        self.labels.get(&destination.0)?.get(key).map(String::as_str)
+        self.labels
+            .get(&destination.0)?
+            .get(key)
+            .map(String::as_str)
     }
     fn claim(&self, destination: Destination, name: &str) -> Option<String> {
         self.claims.get(&destination.0)?.get(name).cloned()
@@ -43,7 +46,10 @@ impl Facts for World {
 
 impl World {
     fn add(&mut self, index: u32, labels: &[(&str, &str)]) {
-        let labels: Labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let labels: Labels = labels
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
         self.inventory.add(Destination(index), &labels, true);
         self.labels.insert(index, labels);
     }
@@ -61,7 +67,12 @@ impl World {
         self.choose_with(spec, incumbents, &|_| None)
     }
 
-    fn choose_with(&self, spec: Value, incumbents: &[u32], placed_by: &dyn Fn(&str) -> Option<Destinations>) -> Choice {
+    fn choose_with(
+        &self,
+        spec: Value,
+        incumbents: &[u32],
+        placed_by: &dyn Fn(&str) -> Option<Destinations>,
+    ) -> Choice {
         let asked = parse(&spec);
         let everywhere = [LabelSelector::everything()];
         let candidates = Candidates::all(&everywhere, &asked, &self.sight());
@@ -98,7 +109,13 @@ fn thirty() -> World {
     let mut world = World::default();
     for i in 0..30 {
         let region = ["eu", "us", "ap"][i as usize / 10];
-        world.add(i, &[("region", region), ("rack", if i % 2 == 0 { "a" } else { "b" })]);
+        world.add(
+            i,
+            &[
+                ("region", region),
+                ("rack", if i % 2 == 0 { "a" } else { "b" }),
+            ],
+        );
     }
     world
 }
@@ -126,23 +143,54 @@ fn n_of_m_is_sticky() {
     let labels = world.labels.remove(&lost).expect("labels");
     world.inventory.remove(Destination(lost), &labels);
     let replaced = world.choose(json!({"numberOfClusters": 5}), &list(&first.chosen));
-    assert_eq!((&replaced.chosen - &first.chosen).len(), 1, "one comes for the one that went");
+    assert_eq!(
+        (&replaced.chosen - &first.chosen).len(),
+        1,
+        "one comes for the one that went"
+    );
     assert_eq!((&first.chosen - &replaced.chosen).len(), 1);
     let all = world.choose(json!({"numberOfClusters": 50}), &[]);
     assert_eq!(all.chosen.len(), 29);
-    assert_eq!(all.unsatisfied, ["numberOfClusters: 50 are asked for, 29 can be had"]);
+    assert_eq!(
+        all.unsatisfied,
+        ["numberOfClusters: 50 are asked for, 29 can be had"]
+    );
 }
 
 #[test]
 fn spread_keeps_its_bounds_and_balances() {
     let world = thirty();
     let rows = [
-        (json!({"numberOfClusters": 6, "spread": [{"labelKey": "region"}]}), vec![], [2, 2, 2]),
-        (json!({"numberOfClusters": 6, "spread": [{"labelKey": "region", "maxGroups": 2, "maxPerGroup": 3}]}), vec![10, 11, 0], [3, 3, 0]),
-        (json!({"spread": [{"labelKey": "region", "maxPerGroup": 2}]}), vec![], [2, 2, 2]),
-        (json!({"spread": [{"labelKey": "region", "maxPerGroup": 2}]}), vec![0, 1, 2, 3], [2, 2, 2]),
-        (json!({"numberOfClusters": 3, "spread": [{"labelKey": "region", "minGroups": 3}]}), vec![0, 1, 2], [1, 1, 1]),
-        (json!({"numberOfClusters": 4, "spread": [{"labelKey": "region", "minGroups": 2, "minPerGroup": 2}]}), vec![0, 1, 2, 3], [2, 2, 0]),
+        (
+            json!({"numberOfClusters": 6, "spread": [{"labelKey": "region"}]}),
+            vec![],
+            [2, 2, 2],
+        ),
+        (
+            json!({"numberOfClusters": 6, "spread": [{"labelKey": "region", "maxGroups": 2, "maxPerGroup": 3}]}),
+            vec![10, 11, 0],
+            [3, 3, 0],
+        ),
+        (
+            json!({"spread": [{"labelKey": "region", "maxPerGroup": 2}]}),
+            vec![],
+            [2, 2, 2],
+        ),
+        (
+            json!({"spread": [{"labelKey": "region", "maxPerGroup": 2}]}),
+            vec![0, 1, 2, 3],
+            [2, 2, 2],
+        ),
+        (
+            json!({"numberOfClusters": 3, "spread": [{"labelKey": "region", "minGroups": 3}]}),
+            vec![0, 1, 2],
+            [1, 1, 1],
+        ),
+        (
+            json!({"numberOfClusters": 4, "spread": [{"labelKey": "region", "minGroups": 2, "minPerGroup": 2}]}),
+            vec![0, 1, 2, 3],
+            [2, 2, 0],
+        ),
     ];
     for (spec, incumbents, expected) in rows {
         let choice = world.choose(spec.clone(), &incumbents);
@@ -150,10 +198,20 @@ fn spread_keeps_its_bounds_and_balances() {
         let mut expected = expected;
         counts.sort_unstable();
         expected.sort_unstable();
-        assert_eq!((counts, choice.unsatisfied), (expected, Vec::<String>::new()), "{spec} from {incumbents:?}");
+        assert_eq!(
+            (counts, choice.unsatisfied),
+            (expected, Vec::<String>::new()),
+            "{spec} from {incumbents:?}"
+        );
     }
-    let impossible = world.choose(json!({"numberOfClusters": 8, "spread": [{"labelKey": "region", "minGroups": 4}]}), &[]);
-    assert_eq!(impossible.unsatisfied, ["spread: 4 groups of \"region\" are asked for, 3 can be had"]);
+    let impossible = world.choose(
+        json!({"numberOfClusters": 8, "spread": [{"labelKey": "region", "minGroups": 4}]}),
+        &[],
+    );
+    assert_eq!(
+        impossible.unsatisfied,
+        ["spread: 4 groups of \"region\" are asked for, 3 can be had"]
+    );
     let unlabelled = world.choose(json!({"spread": [{"labelKey": "nobody-has-this"}]}), &[]);
     assert!(unlabelled.chosen.is_empty());
 }
@@ -163,20 +221,43 @@ fn scores_choose_the_best_and_move_only_for_more_than_the_hysteresis() {
     let mut world = thirty();
     let carbon = |eu: i64, us: i64, ap: i64| Signal {
         label_key: "region".into(),
-        values: [("eu", eu), ("us", us), ("ap", ap)].map(|(k, v)| (k.to_owned(), json!(v))).into(),
+        values: [("eu", eu), ("us", us), ("ap", ap)]
+            .map(|(k, v)| (k.to_owned(), json!(v)))
+            .into(),
         valid_until: Some(Timestamp(2_000_000)),
     };
     let spec = json!({"numberOfClusters": 3, "scores": [{"signal": "carbon", "weight": -1}], "scoreHysteresis": 50});
     world.signals.insert("carbon".into(), carbon(100, 200, 300));
     let first = world.choose(spec.clone(), &[]);
     assert_eq!(by_region(&first.chosen), [3, 0, 0]);
-    assert_eq!(first.wake_at, Some(Timestamp(2_000_000)), "asked again when the signal ends");
+    assert_eq!(
+        first.wake_at,
+        Some(Timestamp(2_000_000)),
+        "asked again when the signal ends"
+    );
     world.signals.insert("carbon".into(), carbon(240, 200, 300));
-    assert_eq!(world.choose(spec.clone(), &list(&first.chosen)).chosen, first.chosen, "not worth moving");
+    assert_eq!(
+        world.choose(spec.clone(), &list(&first.chosen)).chosen,
+        first.chosen,
+        "not worth moving"
+    );
     world.signals.insert("carbon".into(), carbon(251, 200, 300));
-    assert_eq!(by_region(&world.choose(spec.clone(), &list(&first.chosen)).chosen), [0, 3, 0]);
-    world.signals.insert("carbon".into(), Signal { valid_until: Some(Timestamp(1)), ..carbon(999, 0, 0) });
-    assert_eq!(world.choose(spec, &list(&first.chosen)).chosen, first.chosen, "what is unknown moves nothing");
+    assert_eq!(
+        by_region(&world.choose(spec.clone(), &list(&first.chosen)).chosen),
+        [0, 3, 0]
+    );
+    world.signals.insert(
+        "carbon".into(),
+        Signal {
+            valid_until: Some(Timestamp(1)),
+            ..carbon(999, 0, 0)
+        },
+    );
+    assert_eq!(
+        world.choose(spec, &list(&first.chosen)).chosen,
+        first.chosen,
+        "what is unknown moves nothing"
+    );
 }
 
 #[test]
@@ -184,9 +265,21 @@ fn claims_score_as_quantities() {
     let mut world = World::default();
     for (i, memory) in ["4Gi", "16Gi", "512Mi", "no number"].iter().enumerate() {
         world.add(i as u32, &[]);
-        world.claims.insert(i as u32, [("memory".to_owned(), (*memory).to_owned())].into());
+        world.claims.insert(
+            i as u32,
+            [("memory".to_owned(), (*memory).to_owned())].into(),
+        );
     }
-    let best = |n: u64| list(&world.choose(json!({"numberOfClusters": n, "scores": [{"claim": "memory"}]}), &[]).chosen);
+    let best = |n: u64| {
+        list(
+            &world
+                .choose(
+                    json!({"numberOfClusters": n, "scores": [{"claim": "memory"}]}),
+                    &[],
+                )
+                .chosen,
+        )
+    };
     assert_eq!(best(1), [1]);
     assert_eq!(best(2), [0, 1]);
     assert_eq!(best(3), [0, 1, 2]);
@@ -195,8 +288,14 @@ fn claims_score_as_quantities() {
 #[test]
 fn taints_and_ties_to_other_policies() {
     let mut world = thirty();
-    world.taints.set(Destination(0), of_managed_cluster(&json!({"taints": [{"key": "k", "effect": "NoSelect"}]})));
-    world.taints.set(Destination(1), of_managed_cluster(&json!({"taints": [{"key": "k", "effect": "NoSelectIfNew"}]})));
+    world.taints.set(
+        Destination(0),
+        of_managed_cluster(&json!({"taints": [{"key": "k", "effect": "NoSelect"}]})),
+    );
+    world.taints.set(
+        Destination(1),
+        of_managed_cluster(&json!({"taints": [{"key": "k", "effect": "NoSelectIfNew"}]})),
+    );
     let all = world.choose(json!({}), &[0, 1]);
     assert!(!all.chosen.contains(0) && all.chosen.contains(1) && all.chosen.len() == 29);
     let fresh = world.choose(json!({}), &[]);
@@ -209,7 +308,11 @@ fn taints_and_ties_to_other_policies() {
     assert_eq!(list(&near.chosen), [5, 6, 7, 20], "what is there stays");
     let apart = world.choose_with(json!({"antiAffinity": [{"policy": "db"}]}), &[5], &placed);
     assert!(apart.chosen.contains(5) && !apart.chosen.contains(6));
-    let drawn = world.choose_with(json!({"numberOfClusters": 4, "affinity": [{"policy": "db", "preferred": true}]}), &[], &placed);
+    let drawn = world.choose_with(
+        json!({"numberOfClusters": 4, "affinity": [{"policy": "db", "preferred": true}]}),
+        &[],
+        &placed,
+    );
     assert!(other.is_subset(&drawn.chosen) && drawn.chosen.len() == 4);
     let alone = world.choose_with(json!({"affinity": [{"policy": "nobody"}]}), &[], &placed);
     assert!(alone.chosen.is_empty() && alone.unsatisfied.len() == 1);
@@ -219,12 +322,34 @@ fn taints_and_ties_to_other_policies() {
 fn an_expression_that_fails_neither_adds_nor_removes() {
     let mut world = thirty();
     for i in 0..20 {
-        world.claims.insert(i, [("cpus".to_owned(), if i == 3 { "many".to_owned() } else { i.to_string() })].into());
+        world.claims.insert(
+            i,
+            [(
+                "cpus".to_owned(),
+                if i == 3 {
+                    "many".to_owned()
+                } else {
+                    i.to_string()
+                },
+            )]
+            .into(),
+        );
     }
     let spec = json!({"clusterExpressions": ["int(cluster.claims['cpus']) >= 4"]});
     let choice = world.choose(spec.clone(), &[3, 2, 25]);
-    assert_eq!(list(&choice.chosen), (3..20).chain([25]).collect::<Vec<_>>(), "3 and 25 failed and were there; 2 is too small");
-    let refused = |d: u32| Candidates::refusal(Destination(d), &[LabelSelector::everything()], &parse(&spec), &world.sight());
+    assert_eq!(
+        list(&choice.chosen),
+        (3..20).chain([25]).collect::<Vec<_>>(),
+        "3 and 25 failed and were there; 2 is too small"
+    );
+    let refused = |d: u32| {
+        Candidates::refusal(
+            Destination(d),
+            &[LabelSelector::everything()],
+            &parse(&spec),
+            &world.sight(),
+        )
+    };
     assert_eq!(refused(2), Some(Refusal::Expression(0)));
     assert!(matches!(refused(25), Some(Refusal::Failed(0, _))));
     assert_eq!(refused(19), None);
@@ -234,17 +359,29 @@ fn an_expression_that_fails_neither_adds_nor_removes() {
 fn expressions_over_labels_and_signals_fold() {
     let mut world = World::default();
     for i in 0..5000 {
-        world.add(i, &[("region", ["eu", "us"][i as usize % 2]), ("host", &format!("h{i}"))]);
+        world.add(
+            i,
+            &[
+                ("region", ["eu", "us"][i as usize % 2]),
+                ("host", &format!("h{i}")),
+            ],
+        );
     }
-    world.signals.insert("threat".into(), Signal {
-        label_key: "region".into(),
-        values: [("eu".to_owned(), json!("red"))].into(),
-        valid_until: None,
-    });
+    world.signals.insert(
+        "threat".into(),
+        Signal {
+            label_key: "region".into(),
+            values: [("eu".to_owned(), json!("red"))].into(),
+            valid_until: None,
+        },
+    );
     let spec = json!({"clusterExpressions": ["!has(signals.threat) || signals.threat != 'red'", "cluster.labels.region in ['eu', 'us']"]});
     let choice = world.choose(spec.clone(), &[]);
     assert_eq!(choice.chosen.len(), 2500);
-    assert!(parse(&spec).expressions.iter().all(|e| e.label_keys(&world.signals).is_some_and(|k| k == BTreeSet::from(["region".to_owned()]))));
+    assert!(parse(&spec).expressions.iter().all(|e| {
+        e.label_keys(&world.signals)
+            .is_some_and(|k| k == BTreeSet::from(["region".to_owned()]))
+    }));
 }
 
 fn labels() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {

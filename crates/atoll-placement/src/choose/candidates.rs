@@ -69,9 +69,9 @@ impl Candidates {
             .filter(|d| sight.inventory.all().contains(*d))
             .filter(|d| {
                 by_expression_alone
-                    || selectors.iter().any(|s| {
-                        s.matches(|key| sight.facts.label(Destination(*d), key))
-                    })
+                    || selectors
+                        .iter()
+                        .any(|s| s.matches(|key| sight.facts.label(Destination(*d), key)))
             })
             .collect();
         let fresh = Self::among(selected, asked, sight);
@@ -94,7 +94,13 @@ impl Candidates {
         for expression in &asked.expressions {
             // Who failed an earlier one may still be refused by this one: false wins over unknown.
             let looked_at = &found.wanted | &found.unsure();
-            let verdicts = expression.judge(&looked_at, sight.inventory, sight.facts, sight.signals, sight.now);
+            let verdicts = expression.judge(
+                &looked_at,
+                sight.inventory,
+                sight.facts,
+                sight.signals,
+                sight.now,
+            );
             let mut maybe = verdicts.yes.clone();
             for (_, set) in &verdicts.failed {
                 maybe |= set;
@@ -139,7 +145,8 @@ impl Candidates {
         let one: Destinations = [destination.0].into_iter().collect();
         let mut failed = None;
         for (i, expression) in asked.expressions.iter().enumerate() {
-            let verdicts = expression.judge(&one, sight.inventory, sight.facts, sight.signals, sight.now);
+            let verdicts =
+                expression.judge(&one, sight.inventory, sight.facts, sight.signals, sight.now);
             match verdicts.failed.into_iter().next() {
                 Some((why, _)) => failed = failed.or(Some(Refusal::Failed(i, why))),
                 None if verdicts.yes.is_empty() => return Some(Refusal::Expression(i)),

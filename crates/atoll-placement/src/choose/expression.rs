@@ -121,14 +121,21 @@ impl Expression {
 
     /// Whether a signal can change the answer.
     pub fn reads_signal(&self, name: &str) -> bool {
-        self.signals.as_ref().is_none_or(|names| names.contains(name))
+        self.signals
+            .as_ref()
+            .is_none_or(|names| names.contains(name))
     }
 
     /// Whether it reads nothing of a destination but labels, of these keys (signals count by the label that keys them); `None` when it reads more.
     pub fn label_keys(&self, signals: &Signals) -> Option<BTreeSet<String>> {
         let reads = self.folds.as_ref()?;
         let mut keys = reads.labels.clone();
-        keys.extend(reads.signals.iter().filter_map(|name| Some(signals.get(name)?.label_key.clone())));
+        keys.extend(
+            reads
+                .signals
+                .iter()
+                .filter_map(|name| Some(signals.get(name)?.label_key.clone())),
+        );
         Some(keys)
     }
 
@@ -142,7 +149,11 @@ impl Expression {
         now: Timestamp,
     ) -> Verdicts {
         let mut verdicts = Verdicts::default();
-        let classes = if set.len() < FEW { None } else { self.classes(set, inventory, signals) };
+        let classes = if set.len() < FEW {
+            None
+        } else {
+            self.classes(set, inventory, signals)
+        };
         match classes {
             Some(classes) => {
                 for (labels, members) in classes {
@@ -201,7 +212,9 @@ impl Expression {
             }
         }
         let known = Value::Object(known);
-        let bindings = Bindings::new().json("cluster", cluster).json("signals", &known);
+        let bindings = Bindings::new()
+            .json("cluster", cluster)
+            .json("signals", &known);
         match self.program.evaluate(&bindings, BUDGET) {
             Ok(atoll_cel::Value::Bool(answer)) => Ok(answer),
             Ok(_) => Err("the answer is neither true nor false".to_owned()),

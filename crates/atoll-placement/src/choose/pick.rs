@@ -49,7 +49,8 @@ pub fn pick(asked: &Where, field: &Field<'_>, sight: &Sight<'_>) -> Choice {
         wake_at: wake_at(asked, sight, obstacles.wake_at),
         ..Choice::default()
     };
-    let stay = ((&field.candidates.wanted | field.candidates.unsure()) & field.incumbents) - &obstacles.out;
+    let stay = ((&field.candidates.wanted | field.candidates.unsure()) & field.incumbents)
+        - &obstacles.out;
     let mut come = &field.candidates.wanted & field.accepted;
     come -= field.incumbents;
     come -= &obstacles.out;
@@ -58,7 +59,10 @@ pub fn pick(asked: &Where, field: &Field<'_>, sight: &Sight<'_>) -> Choice {
         match (field.placed_by)(&tie.policy) {
             Some(placed) => come &= placed,
             None => {
-                choice.unsatisfied.push(format!("affinity: there is no BindingPolicy {:?} in this workspace", tie.policy));
+                choice.unsatisfied.push(format!(
+                    "affinity: there is no BindingPolicy {:?} in this workspace",
+                    tie.policy
+                ));
                 come.clear();
             }
         }
@@ -72,8 +76,15 @@ pub fn pick(asked: &Where, field: &Field<'_>, sight: &Sight<'_>) -> Choice {
         choice.chosen = stay | come;
         return choice;
     }
-    if let Some(wide) = asked.spread.iter().find(|s| sight.inventory.values(&s.label_key) > MOST_GROUPS) {
-        choice.unsatisfied.push(format!("spread: the label {:?} has more than {MOST_GROUPS} values", wide.label_key));
+    if let Some(wide) = asked
+        .spread
+        .iter()
+        .find(|s| sight.inventory.values(&s.label_key) > MOST_GROUPS)
+    {
+        choice.unsatisfied.push(format!(
+            "spread: the label {:?} has more than {MOST_GROUPS} values",
+            wide.label_key
+        ));
         choice.chosen = stay;
         return choice;
     }
@@ -112,7 +123,9 @@ impl PartialOrd for Rank {
 impl Ord for Rank {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         let worth = |rank: &Rank| rank.score.unwrap_or(f64::NEG_INFINITY);
-        self.tier.cmp(&other.tier).then_with(|| worth(other).total_cmp(&worth(self)))
+        self.tier
+            .cmp(&other.tier)
+            .then_with(|| worth(other).total_cmp(&worth(self)))
     }
 }
 
@@ -211,7 +224,12 @@ impl<'a> Board<'a> {
     }
 
     fn take_in(&mut self, cell: usize) {
-        let Some((rank, set)) = self.cells.get(cell).and_then(|c| split_first(&c.outside)).map(|(r, s)| (r, s.clone())) else {
+        let Some((rank, set)) = self
+            .cells
+            .get(cell)
+            .and_then(|c| split_first(&c.outside))
+            .map(|(r, s)| (r, s.clone()))
+        else {
             return;
         };
         let Some(one) = self.any(&set) else { return };
@@ -224,7 +242,12 @@ impl<'a> Board<'a> {
 
     /// Lets the worst of a cell go. It is not a newcomer again: nothing goes and comes in one choice.
     fn let_go(&mut self, cell: usize) {
-        let Some((rank, set)) = self.cells.get(cell).and_then(|c| c.inside.iter().next_back()).map(|(r, s)| (*r, s.clone())) else {
+        let Some((rank, set)) = self
+            .cells
+            .get(cell)
+            .and_then(|c| c.inside.iter().next_back())
+            .map(|(r, s)| (*r, s.clone()))
+        else {
             return;
         };
         let Some(one) = self.any(&set) else { return };
@@ -259,7 +282,10 @@ impl<'a> Board<'a> {
         for (i, spread) in self.asked.spread.iter().enumerate() {
             if let Some(most) = spread.max_groups {
                 while self.load[i].len() as u64 > most {
-                    let emptiest = self.load[i].iter().min_by_key(|(name, n)| (**n, std::cmp::Reverse(**name))).map(|(name, _)| *name);
+                    let emptiest = self.load[i]
+                        .iter()
+                        .min_by_key(|(name, n)| (**n, std::cmp::Reverse(**name)))
+                        .map(|(name, _)| *name);
                     let Some(emptiest) = emptiest else { break };
                     while let Some(cell) = self.worst(|c| c.groups[i] == emptiest) {
                         self.let_go(cell);
@@ -267,17 +293,25 @@ impl<'a> Board<'a> {
                 }
             }
             if let Some(most) = spread.max_per_group {
-                let over: Vec<&'a str> = self.load[i].iter().filter(|(_, n)| **n > most).map(|(g, _)| *g).collect();
+                let over: Vec<&'a str> = self.load[i]
+                    .iter()
+                    .filter(|(_, n)| **n > most)
+                    .map(|(g, _)| *g)
+                    .collect();
                 for group in over {
                     while self.load[i].get(group).copied().unwrap_or(0) > most {
-                        let Some(cell) = self.worst(|c| c.groups[i] == group) else { break };
+                        let Some(cell) = self.worst(|c| c.groups[i] == group) else {
+                            break;
+                        };
                         self.let_go(cell);
                     }
                 }
             }
         }
         while self.asked.number.is_some_and(|n| self.total > n) {
-            let Some(cell) = self.worst(|_| true) else { break };
+            let Some(cell) = self.worst(|_| true) else {
+                break;
+            };
             self.let_go(cell);
         }
     }
@@ -287,7 +321,9 @@ impl<'a> Board<'a> {
         self.asked.spread.iter().enumerate().all(|(i, spread)| {
             match self.load[i].get(cell.groups[i]) {
                 Some(n) => spread.max_per_group.is_none_or(|most| *n < most),
-                None => spread.max_groups.is_none_or(|most| (self.load[i].len() as u64) < most),
+                None => spread
+                    .max_groups
+                    .is_none_or(|most| (self.load[i].len() as u64) < most),
             }
         })
     }
@@ -301,7 +337,11 @@ impl<'a> Board<'a> {
             })
             .min_by_key(|i| {
                 let cell = &self.cells[*i];
-                (split_first(&cell.outside).map(|(rank, _)| rank), self.weight(cell), *i)
+                (
+                    split_first(&cell.outside).map(|(rank, _)| rank),
+                    self.weight(cell),
+                    *i,
+                )
             })
     }
 
@@ -314,14 +354,18 @@ impl<'a> Board<'a> {
         for i in 0..self.asked.spread.len() {
             let spread = &self.asked.spread[i];
             while (self.load[i].len() as u64) < spread.min_groups {
-                let Some(cell) = self.best(|c| !self.load[i].contains_key(c.groups[i])) else { break };
+                let Some(cell) = self.best(|c| !self.load[i].contains_key(c.groups[i])) else {
+                    break;
+                };
                 if !self.room() && !self.make_room(i, spread) {
                     break;
                 }
                 self.take_in(cell);
             }
             while let Some(cell) = self.best(|c| {
-                self.load[i].get(c.groups[i]).is_some_and(|n| *n < spread.min_per_group)
+                self.load[i]
+                    .get(c.groups[i])
+                    .is_some_and(|n| *n < spread.min_per_group)
             }) {
                 if !self.room() && !self.make_room(i, spread) {
                     break;
@@ -330,7 +374,9 @@ impl<'a> Board<'a> {
             }
         }
         while self.room() {
-            let Some(cell) = self.best(|_| true) else { break };
+            let Some(cell) = self.best(|_| true) else {
+                break;
+            };
             self.take_in(cell);
         }
     }
@@ -354,7 +400,9 @@ impl<'a> Board<'a> {
             return;
         }
         for _ in 0..self.total {
-            let Some((goes, comes)) = self.bargain() else { return };
+            let Some((goes, comes)) = self.bargain() else {
+                return;
+            };
             self.let_go(goes);
             self.take_in(comes);
         }
@@ -365,12 +413,22 @@ impl<'a> Board<'a> {
         let mut best: Option<(f64, usize, usize)> = None;
         for (o, outer) in self.cells.iter().enumerate() {
             // A newcomer of a lower tier (away, tainted, unpreferred) is no improvement, whatever its score.
-            let Some(score) = split_first(&outer.outside).filter(|(r, _)| r.tier == 0).and_then(|(r, _)| r.score) else { continue };
+            let Some(score) = split_first(&outer.outside)
+                .filter(|(r, _)| r.tier == 0)
+                .and_then(|(r, _)| r.score)
+            else {
+                continue;
+            };
             for (i, inner) in self.cells.iter().enumerate() {
-                let Some(present) = worst(inner) else { continue };
+                let Some(present) = worst(inner) else {
+                    continue;
+                };
                 let gain = score - present;
                 let keeps_the_spread = o == i || self.exchangeable(outer, inner);
-                if gain > self.asked.hysteresis && keeps_the_spread && best.is_none_or(|(g, _, _)| gain > g) {
+                if gain > self.asked.hysteresis
+                    && keeps_the_spread
+                    && best.is_none_or(|(g, _, _)| gain > g)
+                {
                     best = Some((gain, i, o));
                 }
             }
@@ -386,7 +444,8 @@ impl<'a> Board<'a> {
             }
             let load = |group: &str| self.load[i].get(group).copied().unwrap_or(0);
             let (after_to, after_from) = (load(to) + 1, load(from) - 1);
-            let groups = self.load[i].len() as u64 + u64::from(load(to) == 0) - u64::from(after_from == 0);
+            let groups =
+                self.load[i].len() as u64 + u64::from(load(to) == 0) - u64::from(after_from == 0);
             spread.max_per_group.is_none_or(|most| after_to <= most)
                 && (after_from == 0 || after_from >= spread.min_per_group)
                 && after_to >= spread.min_per_group
@@ -398,15 +457,24 @@ impl<'a> Board<'a> {
     fn unsatisfied(&self) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(n) = self.asked.number.filter(|n| self.total < *n) {
-            found.push(format!("numberOfClusters: {n} are asked for, {} can be had", self.total));
+            found.push(format!(
+                "numberOfClusters: {n} are asked for, {} can be had",
+                self.total
+            ));
         }
         for (spread, load) in self.asked.spread.iter().zip(&self.load) {
             let groups = load.len() as u64;
             if groups < spread.min_groups {
-                found.push(format!("spread: {} groups of {:?} are asked for, {groups} can be had", spread.min_groups, spread.label_key));
+                found.push(format!(
+                    "spread: {} groups of {:?} are asked for, {groups} can be had",
+                    spread.min_groups, spread.label_key
+                ));
             }
             if let Some((group, n)) = load.iter().find(|(_, n)| **n < spread.min_per_group) {
-                found.push(format!("spread: {} in each group of {:?} are asked for, {group:?} has {n}", spread.min_per_group, spread.label_key));
+                found.push(format!(
+                    "spread: {} in each group of {:?} are asked for, {group:?} has {n}",
+                    spread.min_per_group, spread.label_key
+                ));
             }
         }
         found
@@ -449,10 +517,18 @@ struct Judge<'a, 'b> {
 }
 
 impl<'a, 'b> Judge<'a, 'b> {
-    fn new(asked: &'a Where, field: &Field<'b>, sight: &'b Sight<'a>, obstacles: &'b Obstacles) -> Self {
+    fn new(
+        asked: &'a Where,
+        field: &Field<'b>,
+        sight: &'b Sight<'a>,
+        obstacles: &'b Obstacles,
+    ) -> Self {
         let union = |ties: &mut dyn Iterator<Item = &super::spec::Affinity>| {
             let mut all = Destinations::new();
-            for placed in ties.filter(|t| t.preferred).filter_map(|t| (field.placed_by)(&t.policy)) {
+            for placed in ties
+                .filter(|t| t.preferred)
+                .filter_map(|t| (field.placed_by)(&t.policy))
+            {
                 all |= placed;
             }
             all
@@ -462,7 +538,11 @@ impl<'a, 'b> Judge<'a, 'b> {
             sight,
             last: &obstacles.last,
             available: field.available,
-            preferred: asked.affinity.iter().any(|t| t.preferred).then(|| union(&mut asked.affinity.iter())),
+            preferred: asked
+                .affinity
+                .iter()
+                .any(|t| t.preferred)
+                .then(|| union(&mut asked.affinity.iter())),
             avoided: union(&mut asked.anti_affinity.iter()),
         }
     }
@@ -511,23 +591,38 @@ impl<'a, 'b> Judge<'a, 'b> {
         classes
     }
 
-    fn by_value(&self, source: &ScoreSource, set: &Destinations) -> Vec<(Option<f64>, Destinations)> {
+    fn by_value(
+        &self,
+        source: &ScoreSource,
+        set: &Destinations,
+    ) -> Vec<(Option<f64>, Destinations)> {
         let by_label = |key: &str, value: &dyn Fn(&str) -> Option<f64>| {
             let parts = self.sight.inventory.split(key, set);
-            parts.into_iter().map(|(label, part)| (label.and_then(value), part)).collect()
+            parts
+                .into_iter()
+                .map(|(label, part)| (label.and_then(value), part))
+                .collect()
         };
         match source {
             ScoreSource::Label(key) => by_label(key, &number),
             ScoreSource::Signal(name) => match self.sight.signals.get(name) {
-                Some(signal) => by_label(&signal.label_key, &|label| signal.value(label, self.sight.now)?.as_f64()),
+                Some(signal) => by_label(&signal.label_key, &|label| {
+                    signal.value(label, self.sight.now)?.as_f64()
+                }),
                 None => vec![(None, set.clone())],
             },
             ScoreSource::Claim(name) => {
                 let mut by_text: BTreeMap<Option<String>, Destinations> = BTreeMap::new();
                 for index in set {
-                    by_text.entry(self.sight.facts.claim(Destination(index), name)).or_default().insert(index);
+                    by_text
+                        .entry(self.sight.facts.claim(Destination(index), name))
+                        .or_default()
+                        .insert(index);
                 }
-                by_text.into_iter().map(|(text, part)| (text.as_deref().and_then(number), part)).collect()
+                by_text
+                    .into_iter()
+                    .map(|(text, part)| (text.as_deref().and_then(number), part))
+                    .collect()
             }
         }
     }
@@ -536,5 +631,9 @@ impl<'a, 'b> Judge<'a, 'b> {
 /// A number, or a quantity as Kubernetes writes them.
 fn number(text: &str) -> Option<f64> {
     let plain = text.parse::<f64>().ok().filter(|n| n.is_finite());
-    plain.or_else(|| atoll_kube::quantity::Quantity::parse(text).ok().map(|q| q.approximate()))
+    plain.or_else(|| {
+        atoll_kube::quantity::Quantity::parse(text)
+            .ok()
+            .map(|q| q.approximate())
+    })
 }

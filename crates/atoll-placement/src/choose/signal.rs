@@ -36,39 +36,72 @@ pub fn validate(spec: &Value) -> Vec<FieldError> {
                 errors.push(FieldError::invalid("spec.labelKey", key, why));
             }
         }
-        None => errors.push(FieldError::required("spec.labelKey", "names the label whose value picks the signal's value")),
+        None => errors.push(FieldError::required(
+            "spec.labelKey",
+            "names the label whose value picks the signal's value",
+        )),
     }
     match spec.get("values") {
         Some(Value::Object(values)) => {
             if values.len() > MOST_VALUES {
-                errors.push(FieldError::too_many("spec.values", values.len(), MOST_VALUES));
+                errors.push(FieldError::too_many(
+                    "spec.values",
+                    values.len(),
+                    MOST_VALUES,
+                ));
             }
             for (key, value) in values {
                 if !value.is_number() && !value.is_string() {
-                    errors.push(FieldError::type_invalid(format!("spec.values[{key}]"), value.clone(), "must be a number or a string"));
+                    errors.push(FieldError::type_invalid(
+                        format!("spec.values[{key}]"),
+                        value.clone(),
+                        "must be a number or a string",
+                    ));
                 }
             }
         }
         None | Some(Value::Null) => {}
-        Some(other) => errors.push(FieldError::type_invalid("spec.values", other.clone(), "must be a map")),
+        Some(other) => errors.push(FieldError::type_invalid(
+            "spec.values",
+            other.clone(),
+            "must be a map",
+        )),
     }
     if fields::count(spec, "ttlSeconds", "spec", &mut errors) == Some(0) {
-        errors.push(FieldError::invalid("spec.ttlSeconds", 0, "must be at least 1: with 0 no value would ever count"));
+        errors.push(FieldError::invalid(
+            "spec.ttlSeconds",
+            0,
+            "must be at least 1: with 0 no value would ever count",
+        ));
     }
     if let Some(value) = spec.get("hysteresis").filter(|v| !v.is_null())
         && value.as_f64().is_none_or(|n| n < 0.0)
     {
-        errors.push(FieldError::invalid("spec.hysteresis", value.clone(), "must be a number, not negative"));
+        errors.push(FieldError::invalid(
+            "spec.hysteresis",
+            value.clone(),
+            "must be a number, not negative",
+        ));
     }
     errors
 }
 
 /// The status to store with a spec that is written now; `before` is the status it had.
 pub fn status(spec: &Value, before: Option<&Value>, now: Timestamp) -> Value {
-    let hysteresis = spec.get("hysteresis").and_then(Value::as_f64).unwrap_or(0.0);
-    let held = before.and_then(|s| s.get("values")).and_then(Value::as_object);
+    let hysteresis = spec
+        .get("hysteresis")
+        .and_then(Value::as_f64)
+        .unwrap_or(0.0);
+    let held = before
+        .and_then(|s| s.get("values"))
+        .and_then(Value::as_object);
     let mut values = serde_json::Map::new();
-    for (key, value) in spec.get("values").and_then(Value::as_object).into_iter().flatten() {
+    for (key, value) in spec
+        .get("values")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         let old = held.and_then(|h| h.get(key));
         let stays = match (old.and_then(Value::as_f64), value.as_f64()) {
             (Some(old), Some(new)) => (new - old).abs() <= hysteresis,
@@ -90,7 +123,12 @@ impl Signal {
         let status = object.get("status")?;
         Some(Signal {
             label_key: object.pointer("/spec/labelKey")?.as_str()?.to_owned(),
-            values: status.get("values")?.as_object()?.clone().into_iter().collect(),
+            values: status
+                .get("values")?
+                .as_object()?
+                .clone()
+                .into_iter()
+                .collect(),
             valid_until: match status.get("validUntil") {
                 Some(at) => Some(Timestamp::parse(at.as_str()?)?),
                 None => None,
@@ -123,7 +161,11 @@ mod tests {
             object["spec"]["values"]["eu"] = new.into();
             object["status"] = status(&object["spec"], object.get("status"), Timestamp(1000));
             let signal = Signal::of(&object).expect("a signal");
-            assert_eq!(signal.value("eu", Timestamp(60_999)), Some(&json!(counts)), "{new}");
+            assert_eq!(
+                signal.value("eu", Timestamp(60_999)),
+                Some(&json!(counts)),
+                "{new}"
+            );
             assert_eq!(signal.value("eu", Timestamp(61_000)), None, "too old");
             assert_eq!(signal.value("us", Timestamp(1000)), None);
         };
@@ -138,13 +180,23 @@ mod tests {
         let rows = [
             (json!({}), "spec.labelKey"),
             (json!({"labelKey": "a b"}), "spec.labelKey"),
-            (json!({"labelKey": "a", "values": {"x": {}}}), "spec.values[x]"),
+            (
+                json!({"labelKey": "a", "values": {"x": {}}}),
+                "spec.values[x]",
+            ),
             (json!({"labelKey": "a", "values": []}), "spec.values"),
             (json!({"labelKey": "a", "ttlSeconds": 0}), "spec.ttlSeconds"),
-            (json!({"labelKey": "a", "hysteresis": -1}), "spec.hysteresis"),
+            (
+                json!({"labelKey": "a", "hysteresis": -1}),
+                "spec.hysteresis",
+            ),
         ];
         for (spec, field) in rows {
-            assert_eq!(validate(&spec).first().map(|e| e.field.as_str()), Some(field), "{spec}");
+            assert_eq!(
+                validate(&spec).first().map(|e| e.field.as_str()),
+                Some(field),
+                "{spec}"
+            );
         }
     }
 }

@@ -83,45 +83,89 @@ impl Where {
     /// Parses these fields of a BindingPolicy's spec.
     pub fn parse(spec: &Value, errors: &mut Vec<FieldError>) -> Where {
         let mut asked = Where::default();
-        for (i, item) in fields::list(spec, "clusterExpressions", "spec", errors).iter().enumerate() {
+        for (i, item) in fields::list(spec, "clusterExpressions", "spec", errors)
+            .iter()
+            .enumerate()
+        {
             let path = format!("spec.clusterExpressions[{i}]");
-            match item.as_str().or_else(|| item.get("expression").and_then(Value::as_str)) {
+            match item
+                .as_str()
+                .or_else(|| item.get("expression").and_then(Value::as_str))
+            {
                 Some(source) => match Expression::compile(source) {
                     Ok(expression) => asked.expressions.push(Arc::new(expression)),
                     Err(why) => errors.push(FieldError::invalid(path, source, why)),
                 },
-                None => errors.push(FieldError::type_invalid(path, item.clone(), "must be a CEL expression")),
+                None => errors.push(FieldError::type_invalid(
+                    path,
+                    item.clone(),
+                    "must be a CEL expression",
+                )),
             }
         }
         asked.number = fields::count(spec, "numberOfClusters", "spec", errors);
         if asked.number == Some(0) {
-            errors.push(FieldError::invalid("spec.numberOfClusters", 0, "must be at least 1; to place nothing for a while, use suspend"));
+            errors.push(FieldError::invalid(
+                "spec.numberOfClusters",
+                0,
+                "must be at least 1; to place nothing for a while, use suspend",
+            ));
         }
-        for (i, item) in fields::list(spec, "spread", "spec", errors).iter().enumerate() {
+        for (i, item) in fields::list(spec, "spread", "spec", errors)
+            .iter()
+            .enumerate()
+        {
             let parsed = spread(item, &format!("spec.spread[{i}]"), asked.number, errors);
             if asked.spread.iter().any(|s| s.label_key == parsed.label_key) {
-                errors.push(FieldError::duplicate(format!("spec.spread[{i}].labelKey"), parsed.label_key.clone()));
+                errors.push(FieldError::duplicate(
+                    format!("spec.spread[{i}].labelKey"),
+                    parsed.label_key.clone(),
+                ));
             }
             asked.spread.push(parsed);
         }
-        for (i, item) in fields::list(spec, "scores", "spec", errors).iter().enumerate() {
-            asked.scores.extend(score(item, &format!("spec.scores[{i}]"), errors));
+        for (i, item) in fields::list(spec, "scores", "spec", errors)
+            .iter()
+            .enumerate()
+        {
+            asked
+                .scores
+                .extend(score(item, &format!("spec.scores[{i}]"), errors));
         }
         asked.hysteresis = number(spec, "scoreHysteresis", "spec", errors).unwrap_or(0.0);
         if asked.hysteresis < 0.0 {
-            errors.push(FieldError::invalid("spec.scoreHysteresis", asked.hysteresis, "must not be negative"));
+            errors.push(FieldError::invalid(
+                "spec.scoreHysteresis",
+                asked.hysteresis,
+                "must not be negative",
+            ));
         }
         if asked.number.is_none() && asked.spread.is_empty() && !asked.scores.is_empty() {
             errors.push(FieldError::required("spec.numberOfClusters", "scores choose among destinations; without a number (or a spread) all are taken and scores mean nothing"));
         }
-        for (i, item) in fields::list(spec, "tolerations", "spec", errors).iter().enumerate() {
-            asked.tolerations.extend(Toleration::parse(item, &format!("spec.tolerations[{i}]"), errors));
+        for (i, item) in fields::list(spec, "tolerations", "spec", errors)
+            .iter()
+            .enumerate()
+        {
+            asked.tolerations.extend(Toleration::parse(
+                item,
+                &format!("spec.tolerations[{i}]"),
+                errors,
+            ));
         }
         asked.affinity = affinities(spec, "affinity", errors);
         asked.anti_affinity = affinities(spec, "antiAffinity", errors);
         for tie in asked.affinity.iter().filter(|t| !t.preferred) {
-            if asked.anti_affinity.iter().any(|a| a.policy == tie.policy && !a.preferred) {
-                errors.push(FieldError::invalid("spec.antiAffinity", tie.policy.clone(), "is required by affinity: no destination can satisfy both"));
+            if asked
+                .anti_affinity
+                .iter()
+                .any(|a| a.policy == tie.policy && !a.preferred)
+            {
+                errors.push(FieldError::invalid(
+                    "spec.antiAffinity",
+                    tie.policy.clone(),
+                    "is required by affinity: no destination can satisfy both",
+                ));
             }
         }
         asked
@@ -145,9 +189,16 @@ impl Where {
 fn spread(item: &Value, path: &str, total: Option<u64>, errors: &mut Vec<FieldError>) -> Spread {
     let label_key = fields::text(item, "labelKey", path, errors).unwrap_or_default();
     if label_key.is_empty() {
-        errors.push(FieldError::required(format!("{path}.labelKey"), "names the label whose values are the groups"));
+        errors.push(FieldError::required(
+            format!("{path}.labelKey"),
+            "names the label whose values are the groups",
+        ));
     } else if let Err(why) = atoll_kube::names::is_qualified_name(&label_key) {
-        errors.push(FieldError::invalid(format!("{path}.labelKey"), label_key.clone(), why));
+        errors.push(FieldError::invalid(
+            format!("{path}.labelKey"),
+            label_key.clone(),
+            why,
+        ));
     }
     let spread = Spread {
         label_key,
@@ -156,28 +207,53 @@ fn spread(item: &Value, path: &str, total: Option<u64>, errors: &mut Vec<FieldEr
         min_per_group: fields::count(item, "minPerGroup", path, errors).unwrap_or(0),
         max_per_group: fields::count(item, "maxPerGroup", path, errors),
     };
-    let mut wrong = |field: &str, value: u64, why: String| errors.push(FieldError::invalid(format!("{path}.{field}"), value, why));
+    let mut wrong = |field: &str, value: u64, why: String| {
+        errors.push(FieldError::invalid(format!("{path}.{field}"), value, why))
+    };
     match (spread.max_groups, spread.max_per_group) {
         (Some(0), _) => wrong("maxGroups", 0, "must be at least 1".to_owned()),
         (_, Some(0)) => wrong("maxPerGroup", 0, "must be at least 1".to_owned()),
         (groups, per_group) => {
             if let Some(groups) = groups.filter(|g| *g < spread.min_groups) {
-                wrong("maxGroups", groups, format!("must not be less than minGroups ({})", spread.min_groups));
+                wrong(
+                    "maxGroups",
+                    groups,
+                    format!("must not be less than minGroups ({})", spread.min_groups),
+                );
             }
             if let Some(per_group) = per_group.filter(|p| *p < spread.min_per_group) {
-                wrong("maxPerGroup", per_group, format!("must not be less than minPerGroup ({})", spread.min_per_group));
+                wrong(
+                    "maxPerGroup",
+                    per_group,
+                    format!(
+                        "must not be less than minPerGroup ({})",
+                        spread.min_per_group
+                    ),
+                );
             }
             if let (Some(groups), Some(per_group), Some(total)) = (groups, per_group, total)
                 && groups.saturating_mul(per_group) < total
             {
-                wrong("maxPerGroup", per_group, format!("{groups} groups of at most {per_group} cannot hold numberOfClusters ({total})"));
+                wrong(
+                    "maxPerGroup",
+                    per_group,
+                    format!(
+                        "{groups} groups of at most {per_group} cannot hold numberOfClusters ({total})"
+                    ),
+                );
             }
         }
     }
     if let Some(total) = total {
-        let least = spread.min_groups.saturating_mul(spread.min_per_group.max(1));
+        let least = spread
+            .min_groups
+            .saturating_mul(spread.min_per_group.max(1));
         if least > total {
-            wrong("minGroups", spread.min_groups, format!("needs {least} destinations, but numberOfClusters is {total}"));
+            wrong(
+                "minGroups",
+                spread.min_groups,
+                format!("needs {least} destinations, but numberOfClusters is {total}"),
+            );
         }
     }
     spread
@@ -194,11 +270,19 @@ fn score(item: &Value, path: &str, errors: &mut Vec<FieldError>) -> Option<Score
     .collect();
     let weight = number(item, "weight", path, errors).unwrap_or(1.0);
     let [source] = sources.as_slice() else {
-        errors.push(FieldError::invalid(path, item.clone(), "needs exactly one of signal, claim and labelKey"));
+        errors.push(FieldError::invalid(
+            path,
+            item.clone(),
+            "needs exactly one of signal, claim and labelKey",
+        ));
         return None;
     };
     if weight == 0.0 {
-        errors.push(FieldError::invalid(format!("{path}.weight"), 0, "must not be 0: the score would count for nothing"));
+        errors.push(FieldError::invalid(
+            format!("{path}.weight"),
+            0,
+            "must not be 0: the score would count for nothing",
+        ));
     }
     Some(Score {
         source: source.clone(),
@@ -212,7 +296,11 @@ fn number(value: &Value, field: &str, path: &str, errors: &mut Vec<FieldError>) 
         Some(found) => {
             let number = found.as_f64().filter(|n| n.is_finite());
             if number.is_none() {
-                errors.push(FieldError::type_invalid(format!("{path}.{field}"), found.clone(), "must be a number"));
+                errors.push(FieldError::type_invalid(
+                    format!("{path}.{field}"),
+                    found.clone(),
+                    "must be a number",
+                ));
             }
             number
         }
@@ -228,7 +316,10 @@ fn affinities(spec: &Value, field: &str, errors: &mut Vec<FieldError>) -> Vec<Af
                 policy,
                 preferred: fields::flag(item, "preferred", &path, errors),
             }),
-            _ => errors.push(FieldError::required(format!("{path}.policy"), "names a BindingPolicy of this workspace")),
+            _ => errors.push(FieldError::required(
+                format!("{path}.policy"),
+                "names a BindingPolicy of this workspace",
+            )),
         }
     }
     found
@@ -248,21 +339,63 @@ mod tests {
     #[test]
     fn contradictions_are_refused_where_they_are_written() {
         let rows = [
-            (json!({"numberOfClusters": 0}), vec!["spec.numberOfClusters"]),
-            (json!({"numberOfClusters": "3"}), vec!["spec.numberOfClusters"]),
-            (json!({"numberOfClusters": 2, "spread": [{"labelKey": "region", "minGroups": 3}]}), vec!["spec.spread[0].minGroups"]),
-            (json!({"numberOfClusters": 2, "spread": [{"labelKey": "region", "minGroups": 3, "maxGroups": 2}]}), vec!["spec.spread[0].maxGroups", "spec.spread[0].minGroups"]),
-            (json!({"numberOfClusters": 9, "spread": [{"labelKey": "region", "maxGroups": 2, "maxPerGroup": 4}]}), vec!["spec.spread[0].maxPerGroup"]),
-            (json!({"spread": [{"labelKey": "region"}, {"labelKey": "region"}]}), vec!["spec.spread[1].labelKey"]),
-            (json!({"spread": [{"labelKey": "no good!"}]}), vec!["spec.spread[0].labelKey"]),
+            (
+                json!({"numberOfClusters": 0}),
+                vec!["spec.numberOfClusters"],
+            ),
+            (
+                json!({"numberOfClusters": "3"}),
+                vec!["spec.numberOfClusters"],
+            ),
+            (
+                json!({"numberOfClusters": 2, "spread": [{"labelKey": "region", "minGroups": 3}]}),
+                vec!["spec.spread[0].minGroups"],
+            ),
+            (
+                json!({"numberOfClusters": 2, "spread": [{"labelKey": "region", "minGroups": 3, "maxGroups": 2}]}),
+                vec!["spec.spread[0].maxGroups", "spec.spread[0].minGroups"],
+            ),
+            (
+                json!({"numberOfClusters": 9, "spread": [{"labelKey": "region", "maxGroups": 2, "maxPerGroup": 4}]}),
+                vec!["spec.spread[0].maxPerGroup"],
+            ),
+            (
+                json!({"spread": [{"labelKey": "region"}, {"labelKey": "region"}]}),
+                vec!["spec.spread[1].labelKey"],
+            ),
+            (
+                json!({"spread": [{"labelKey": "no good!"}]}),
+                vec!["spec.spread[0].labelKey"],
+            ),
             (json!({"spread": [{}]}), vec!["spec.spread[0].labelKey"]),
-            (json!({"scores": [{"signal": "carbon"}]}), vec!["spec.numberOfClusters"]),
-            (json!({"numberOfClusters": 1, "scores": [{"signal": "carbon", "claim": "x"}]}), vec!["spec.scores[0]"]),
-            (json!({"numberOfClusters": 1, "scores": [{"signal": "carbon", "weight": 0}]}), vec!["spec.scores[0].weight"]),
-            (json!({"affinity": [{"policy": "a"}], "antiAffinity": [{"policy": "a"}]}), vec!["spec.antiAffinity"]),
-            (json!({"clusterExpressions": ["cluster.labels["]}), vec!["spec.clusterExpressions[0]"]),
-            (json!({"clusterExpressions": ["cluster.name"]}), vec!["spec.clusterExpressions[0]"]),
-            (json!({"clusterExpressions": "true"}), vec!["spec.clusterExpressions"]),
+            (
+                json!({"scores": [{"signal": "carbon"}]}),
+                vec!["spec.numberOfClusters"],
+            ),
+            (
+                json!({"numberOfClusters": 1, "scores": [{"signal": "carbon", "claim": "x"}]}),
+                vec!["spec.scores[0]"],
+            ),
+            (
+                json!({"numberOfClusters": 1, "scores": [{"signal": "carbon", "weight": 0}]}),
+                vec!["spec.scores[0].weight"],
+            ),
+            (
+                json!({"affinity": [{"policy": "a"}], "antiAffinity": [{"policy": "a"}]}),
+                vec!["spec.antiAffinity"],
+            ),
+            (
+                json!({"clusterExpressions": ["cluster.labels["]}),
+                vec!["spec.clusterExpressions[0]"],
+            ),
+            (
+                json!({"clusterExpressions": ["cluster.name"]}),
+                vec!["spec.clusterExpressions[0]"],
+            ),
+            (
+                json!({"clusterExpressions": "true"}),
+                vec!["spec.clusterExpressions"],
+            ),
             (json!({}), vec![]),
         ];
         for (spec, expected) in rows {

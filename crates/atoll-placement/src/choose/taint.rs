@@ -92,17 +92,29 @@ impl Toleration {
         let value = match operator.as_str() {
             "Exists" if value.is_empty() => None,
             "Exists" => {
-                errors.push(FieldError::invalid(format!("{path}.value"), value, "must be empty when operator is Exists"));
+                errors.push(FieldError::invalid(
+                    format!("{path}.value"),
+                    value,
+                    "must be empty when operator is Exists",
+                ));
                 None
             }
             "" | "Equal" => Some(value),
             other => {
-                errors.push(FieldError::not_supported(format!("{path}.operator"), other, ["Equal", "Exists"]));
+                errors.push(FieldError::not_supported(
+                    format!("{path}.operator"),
+                    other,
+                    ["Equal", "Exists"],
+                ));
                 None
             }
         };
         if key.is_none() && value.is_some() {
-            errors.push(FieldError::invalid(format!("{path}.operator"), operator, "must be Exists when key is empty, which tolerates every taint"));
+            errors.push(FieldError::invalid(
+                format!("{path}.operator"),
+                operator,
+                "must be Exists when key is empty, which tolerates every taint",
+            ));
         }
         let effect = match fields::text(item, "effect", path, errors).as_deref() {
             None | Some("") => None,
@@ -173,8 +185,14 @@ impl Taints {
             }
         }
         for (taint, since) in taints {
-            self.sets.entry(taint.clone()).or_default().insert(destination.0);
-            self.by_taint.entry(taint.clone()).or_default().insert(destination.0, since);
+            self.sets
+                .entry(taint.clone())
+                .or_default()
+                .insert(destination.0);
+            self.by_taint
+                .entry(taint.clone())
+                .or_default()
+                .insert(destination.0, since);
             self.of.entry(destination.0).or_default().push(taint);
         }
     }
@@ -188,7 +206,8 @@ impl Taints {
     pub fn judge(&self, tolerations: &[Toleration], now: Timestamp) -> Obstacles {
         let mut found = Obstacles::default();
         for (taint, set) in &self.sets {
-            let covering: Vec<&Toleration> = tolerations.iter().filter(|t| t.covers(taint)).collect();
+            let covering: Vec<&Toleration> =
+                tolerations.iter().filter(|t| t.covers(taint)).collect();
             let kept_away = if covering.iter().any(|t| t.seconds.is_none()) {
                 continue;
             } else if let Some(seconds) = covering.iter().filter_map(|t| t.seconds).max() {
@@ -205,7 +224,13 @@ impl Taints {
         found
     }
 
-    fn expired(&self, taint: &Taint, tolerated: Duration, now: Timestamp, wake_at: &mut Option<Timestamp>) -> Destinations {
+    fn expired(
+        &self,
+        taint: &Taint,
+        tolerated: Duration,
+        now: Timestamp,
+        wake_at: &mut Option<Timestamp>,
+    ) -> Destinations {
         let mut expired = Destinations::new();
         for (destination, since) in self.by_taint.get(taint).into_iter().flatten() {
             let end = since.plus(tolerated);
@@ -244,17 +269,55 @@ mod tests {
         let judge = |list: &[Value], seconds: i64| {
             let list: Vec<_> = list.iter().cloned().map(toleration).collect();
             let o = taints.judge(&list, Timestamp(seconds * 1000));
-            ([!o.out.is_empty(), !o.not_new.is_empty(), !o.last.is_empty()], o.wake_at.map(|t| t.0 / 1000))
+            (
+                [!o.out.is_empty(), !o.not_new.is_empty(), !o.last.is_empty()],
+                o.wake_at.map(|t| t.0 / 1000),
+            )
         };
         let rows = [
             (vec![], 0, [true, true, true], None),
-            (vec![json!({"key": "gpu", "value": "no"})], 0, [false, true, true], None),
-            (vec![json!({"key": "gpu", "value": "yes"})], 0, [true, true, true], None),
-            (vec![json!({"key": "gpu", "operator": "Exists"})], 0, [false, true, true], None),
-            (vec![json!({"operator": "Exists"})], 0, [false, false, false], None),
-            (vec![json!({"operator": "Exists", "effect": "PreferNoSelect"})], 0, [true, true, false], None),
-            (vec![json!({"key": "gpu", "operator": "Exists", "tolerationSeconds": 60})], 120, [false, true, true], Some(160)),
-            (vec![json!({"key": "gpu", "operator": "Exists", "tolerationSeconds": 60})], 160, [true, true, true], None),
+            (
+                vec![json!({"key": "gpu", "value": "no"})],
+                0,
+                [false, true, true],
+                None,
+            ),
+            (
+                vec![json!({"key": "gpu", "value": "yes"})],
+                0,
+                [true, true, true],
+                None,
+            ),
+            (
+                vec![json!({"key": "gpu", "operator": "Exists"})],
+                0,
+                [false, true, true],
+                None,
+            ),
+            (
+                vec![json!({"operator": "Exists"})],
+                0,
+                [false, false, false],
+                None,
+            ),
+            (
+                vec![json!({"operator": "Exists", "effect": "PreferNoSelect"})],
+                0,
+                [true, true, false],
+                None,
+            ),
+            (
+                vec![json!({"key": "gpu", "operator": "Exists", "tolerationSeconds": 60})],
+                120,
+                [false, true, true],
+                Some(160),
+            ),
+            (
+                vec![json!({"key": "gpu", "operator": "Exists", "tolerationSeconds": 60})],
+                160,
+                [true, true, true],
+                None,
+            ),
         ];
         for (list, now, kept, wake) in rows {
             assert_eq!(judge(&list, now), (kept, wake), "{list:?} at {now}");
