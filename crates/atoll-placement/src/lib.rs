@@ -10,6 +10,7 @@
 //! | [`choose`] | which destinations does a policy choose, beyond labels? |
 //! | [`clean`], [`order`], [`bundle`] | what travels, when is it applied, and what is a revision's content? |
 //! | [`place`] | what may be added, what must be removed, what is held back as a probable accident? |
+//! | [`rollout`] | when does each destination get a new revision? |
 //! | [`project`], [`health`], [`columns`], [`summary`] | what came back, is it well, and how many are? |
 //! | [`combine`] | which status does the payload object show? |
 
@@ -26,6 +27,7 @@ pub mod path;
 pub mod place;
 pub mod policy;
 pub mod project;
+pub mod rollout;
 pub mod summary;
 pub mod what;
 
