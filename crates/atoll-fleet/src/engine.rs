@@ -53,6 +53,8 @@ impl Engine {
             pending,
             watch,
         };
+        let garbage = std::mem::take(&mut engine.pending.obsolete);
+        decide::collect(&engine.shared, garbage).await;
         engine.settle().await;
         Ok((engine, position))
     }

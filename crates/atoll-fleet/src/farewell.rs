@@ -10,6 +10,7 @@ use atoll_store::{Snapshot, Write};
 use serde_json::Value;
 
 use crate::Seat;
+use crate::model::PolicyState;
 use crate::rows;
 
 /// What becomes of the copies.
@@ -37,9 +38,7 @@ impl FarewellHook {
         let shared = shared.ok_or_else(|| Status::service_unavailable("the fleet is starting"))?;
         let world = shared.world.read();
         let policies = world.policies.values().filter(|p| &*p.cluster == cluster);
-        Ok(policies
-            .map(|p| p.placed.objects.len() as u64 * p.placed.assigned.len())
-            .sum())
+        Ok(policies.map(PolicyState::copies).sum())
     }
 }
 

@@ -1,6 +1,6 @@
 //! From the log to the picture of the fleet, at start.
 //!
-//! First what was durable (destinations, bundles, assignments, tombstones, columns, reports not yet folded), then what is there now
+//! First what was durable (destinations, revisions, assignments, tombstones, columns, reports not yet folded), then what is there now
 //! (ManagedClusters, policies, payload objects). The differences are decided like any change. A row that cannot be read stops the start: an incomplete picture must not decide.
 
 use std::collections::HashMap;
@@ -13,10 +13,12 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::absorb::{Absorb, Pending};
-use crate::model::{Entry, PolicyIndex, Tombstone, World, flags_from};
+use crate::model::{
+    Content, Cut, Entry, PayloadObject, PolicyIndex, RevisionState, Tombstone, World, flags_from,
+};
 use crate::rows::{
-    self, AssignmentRow, BundleRow, ColumnRow, DestinationRow, EntryRow, FoldedRow, ReportRow,
-    TombstoneRow,
+    self, AssignmentRow, ColumnRow, DestinationRow, FoldedRow, ObjectRow, PlacementRow, ReportRow,
+    RevisionRow, TombstoneRow,
 };
 use crate::shared::Shared;
 use crate::source;
@@ -112,10 +114,12 @@ fn load_destinations(absorb: &mut Absorb<'_>, rows: &DestinationRows) -> Result<
     Ok(())
 }
 
+type PolicyByUid = HashMap<(String, String), PolicyIndex>;
+
 fn load_placements(absorb: &mut Absorb<'_>) -> Result<(), String> {
-    let mut by_uid: HashMap<(String, String), PolicyIndex> = HashMap::new();
-    for (key, version) in rows_of(absorb.snapshot, "bundles")? {
-        let row: BundleRow = decode(&key, &version.row)?;
+    let mut by_uid = PolicyByUid::new();
+    for (key, version) in rows_of(absorb.snapshot, "placements")? {
+        let row: PlacementRow = decode(&key, &version.row)?;
         let (cluster, uid) = (part(&key, 3), part(&key, 5));
         // Two rows of one name: an older policy whose removal was not finished. It is entered under a name no other can have.
         let mut id: (Arc<str>, Arc<str>) = (cluster.as_str().into(), row.policy.as_str().into());
@@ -124,51 +128,94 @@ fn load_placements(absorb: &mut Absorb<'_>) -> Result<(), String> {
             id.1 = format!("{}\u{1}{uid}", row.policy).into();
         }
         let index = absorb.enter_policy(id, &uid, version.modified);
-        by_uid.insert((cluster.clone(), uid.clone()), index);
-        let mut entries = std::collections::BTreeMap::new();
-        for entry in &row.entries {
-            let object = World::remembered(&cluster, entry);
-            let object_index = absorb.world.intern(&object.copy.clone(), || object);
-            entries.insert(
-                object_index,
-                Entry {
-                    flags: flags_from(entry.flags),
-                    render: rows::render_from(&entry.render),
-                },
-            );
-            if let Some(record) = absorb.world.objects.get_mut(&object_index) {
-                record.policies.insert(index);
-            }
-        }
+        let inventory: Arc<str> = row.inventory.as_str().into();
         if let Some(policy) = absorb.world.policies.get_mut(&index) {
-            policy.placed.objects = entries.keys().copied().collect();
-            policy.entries = entries;
-            policy.ordinal = row.ordinal;
-            policy.content = row.content;
             policy.orphan = row.orphan;
             policy.deleted = stored.as_deref() != Some(&uid);
-        }
-        absorb.pending.policies.insert(index);
-    }
-    for (key, version) in rows_of(absorb.snapshot, "assignments")? {
-        let row: AssignmentRow = decode(&key, &version.row)?;
-        let assigned = rows::set_from_bytes(&row.assigned)?;
-        let Some(index) = by_uid.get(&(part(&key, 3), part(&key, 5))) else {
-            continue;
-        };
-        let inventory: Arc<str> = row.inventory.as_str().into();
-        if let Some(policy) = absorb.world.policies.get_mut(index) {
-            policy.placed.assigned = assigned;
-            policy.changed = policy.changed.max(version.modified);
             policy.inventory = Some(inventory.clone());
         }
-        absorb
-            .world
-            .inventories
-            .entry(inventory)
-            .or_default()
-            .policies
-            .insert(*index);
+        let inventory = absorb.world.inventories.entry(inventory).or_default();
+        inventory.policies.insert(index);
+        absorb.pending.policies.insert(index);
+        by_uid.insert((cluster, uid), index);
+    }
+    load_revisions(absorb, &by_uid)?;
+    load_assignments(absorb, &by_uid)?;
+    load_bodies(absorb)
+}
+
+fn load_revisions(absorb: &mut Absorb<'_>, by_uid: &PolicyByUid) -> Result<(), String> {
+    for (key, version) in rows_of(absorb.snapshot, "revisions")? {
+        let row: RevisionRow = decode(&key, &version.row)?;
+        let cluster = part(&key, 3);
+        let Some(index) = by_uid.get(&(cluster.clone(), part(&key, 5))) else {
+            absorb.pending.obsolete.push(key);
+            continue;
+        };
+        let mut entries = std::collections::BTreeMap::new();
+        for entry in &row.entries {
+            let object = entry.object.clone().unwrap_or_default();
+            let record = PayloadObject::remembered(&cluster, &object);
+            let object = absorb.world.intern(&record.copy.clone(), || record);
+            let content = Arc::new(Content::from_row(entry));
+            entries.insert(object, Entry::new(flags_from(entry.flags), content));
+            if let Some(record) = absorb.world.objects.get_mut(&object) {
+                record.policies.insert(*index);
+            }
+        }
+        let cut = Cut::new(entries, row.content, row.at);
+        absorb.world.hold_bodies(&cut);
+        if let Some(policy) = absorb.world.policies.get_mut(index) {
+            policy.changed = policy.changed.max(version.modified);
+            let state = RevisionState {
+                cut: Arc::new(cut),
+                assigned: Destinations::new(),
+            };
+            policy.revisions.insert(row.ordinal, state);
+        }
+    }
+    Ok(())
+}
+
+fn load_assignments(absorb: &mut Absorb<'_>, by_uid: &PolicyByUid) -> Result<(), String> {
+    for (key, version) in rows_of(absorb.snapshot, "assignments")? {
+        let row: AssignmentRow = decode(&key, &version.row)?;
+        let policy = by_uid
+            .get(&(part(&key, 3), part(&key, 5)))
+            .and_then(|index| absorb.world.policies.get_mut(index));
+        let Some(policy) = policy else {
+            absorb.pending.obsolete.push(key);
+            continue;
+        };
+        policy.changed = policy.changed.max(version.modified);
+        for assigned in row.revisions {
+            let set = rows::set_from_bytes(&assigned.destinations)?;
+            policy.assigned |= &set;
+            let revision = policy.revisions.get_mut(&assigned.ordinal);
+            revision
+                .ok_or_else(|| format!("row {key} names a revision that is not there"))?
+                .assigned |= set;
+        }
+    }
+    Ok(())
+}
+
+/// Bodies that no revision names are left from a decision that was not finished.
+fn load_bodies(absorb: &mut Absorb<'_>) -> Result<(), String> {
+    let mut missing: std::collections::HashSet<_> = absorb.world.bodies.keys().copied().collect();
+    for item in absorb.snapshot.range(&rows::family("bodies"), None) {
+        let (key, _) = item.map_err(text)?;
+        match rows::body_of(&key) {
+            Some(hash) if missing.remove(&hash) => {}
+            _ => absorb.pending.obsolete.push(key),
+        }
+    }
+    if let Some(hash) = missing.iter().next() {
+        return Err(format!(
+            "{} bodies are missing, for example {}",
+            missing.len(),
+            rows::body(hash)
+        ));
     }
     Ok(())
 }
@@ -192,8 +239,8 @@ fn stored_uid(
 fn load_tombstones(absorb: &mut Absorb<'_>) -> Result<(), String> {
     for (key, version) in rows_of(absorb.snapshot, "tombstones")? {
         let row: TombstoneRow = decode(&key, &version.row)?;
-        let Some(entry) = row.entry else { continue };
-        let object = World::remembered(&part(&key, 5), &entry);
+        let Some(object) = row.object else { continue };
+        let object = PayloadObject::remembered(&part(&key, 5), &object);
         let index = absorb.world.intern(&object.copy.clone(), || object);
         // What is placed is placed: a crash came between the tombstone and the placement without the copy.
         let placed = absorb.world.placed(index);
@@ -305,7 +352,7 @@ fn load_present(absorb: &mut Absorb<'_>) -> Result<(), String> {
 /// Statuses of ours. Each is looked at again: what was reported last may not have been shown, and nobody may want it any more.
 fn load_returned(absorb: &mut Absorb<'_>) -> Result<(), String> {
     for (key, version) in rows_of(absorb.snapshot, "returned")? {
-        let row: EntryRow = decode(&key, &version.row)?;
+        let row: ObjectRow = decode(&key, &version.row)?;
         if !absorb.returned(&part(&key, 5), &row).map_err(text)? {
             absorb.pending.obsolete.push(key);
         }

@@ -107,22 +107,17 @@ fn gather(world: &World, policy: &PolicyState) -> Found {
     let away = world.away();
     let mut tally = Tally::default();
     let mut errors = ErrorGroups::default();
-    for object in policy.entries.keys() {
+    for object in policy.objects() {
         let wanted: Vec<_> = world
-            .wanted_renders(*object)
+            .wanted_renders(object)
             .into_iter()
-            .map(|(render, set)| (render, set & &policy.placed.assigned))
+            .map(|(render, set)| (render, set & &policy.assigned))
             .filter(|(_, set)| !set.is_empty())
             .collect();
-        let column = world.columns.get(object);
+        let column = world.columns.get(&object);
         tally.add(&summary::states(column, &world.values, &wanted), &away);
-        if let (Some(column), Some(record)) = (column, world.objects.get(object)) {
-            errors.add(
-                &record.title(),
-                column,
-                &world.values,
-                &policy.placed.assigned,
-            );
+        if let (Some(column), Some(record)) = (column, world.objects.get(&object)) {
+            errors.add(&record.title(), column, &world.values, &policy.assigned);
         }
     }
     let problems = errors
@@ -140,11 +135,11 @@ fn gather(world: &World, policy: &PolicyState) -> Found {
     });
     Found {
         generation: policy.generation,
-        ordinal: policy.ordinal,
+        ordinal: policy.ordinal(),
         misconfigured: policy.problems.clone(),
         unsatisfied: unsatisfied(world, policy),
         copies: tally.copies(),
-        destinations: tally.destinations(&policy.placed.assigned, &away),
+        destinations: tally.destinations(&policy.assigned, &away),
         problems,
         held,
         suspended: policy.spec.suspend,

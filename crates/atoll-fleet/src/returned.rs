@@ -49,9 +49,8 @@ pub(crate) fn qualified(world: &World, index: ObjectIndex) -> Destinations {
             .selected
             .get(&index)
             .is_some_and(|m| m.want_singleton || m.want_multi)
-            && policy.placed.objects.contains(&index)
         {
-            found |= &policy.placed.assigned;
+            found |= policy.placed(index);
         }
     }
     found
@@ -280,7 +279,7 @@ async fn remember(
     }
     let key = rows::returned(&target.copy.cluster, &target.copy.uid);
     let write = match shared.world.read().objects.get(&index) {
-        Some(object) if ours => Write::Put(key, rows::encode(&World::remembrance(object))),
+        Some(object) if ours => Write::Put(key, rows::encode(&object.to_row())),
         _ => Write::Delete(key, None),
     };
     shared

@@ -6,8 +6,10 @@
 //! | family | one row per | holds |
 //! |---|---|---|
 //! | `destinations` | ManagedCluster | its dense index, the key its join token is bound to |
-//! | `bundles` | policy | the objects it placed, with the render that was sent |
-//! | `assignments` | policy | who has the bundle or may have been sent it |
+//! | `bodies` | distinct body | one object as it travels, by the hash of its content |
+//! | `placements` | policy | its name and inventory, and what is known when it is gone |
+//! | `revisions` | policy and ordinal | what it selected then: objects, flags and the bodies' hashes |
+//! | `assignments` | policy and 65,536 destinations | who has which revision or may have been sent it |
 //! | `tombstones` | object | destinations that have not confirmed its removal |
 //! | `reports` | slot of a ring | a batch of reports, newer than the columns |
 //! | `columns` | object | reported value -> destinations |
@@ -16,10 +18,12 @@
 //! | `consents` | policy | who wrote it last: whose permission placements use |
 //! | `farewells` | payload workspace | what happens to copies when it is deleted |
 //!
-//! An append may write one row of each family. Tombstones, columns and returned statuses carry the object's uid as their identity component, which makes each object a
-//! family of its own: nobody watches them, so nobody can lose half a revision.
+//! An append may write one row of each family. Where several rows of one kind have to go into one append, what tells them apart is their identity component, which makes
+//! each a family of its own: nobody watches them, so nobody can lose half a revision.
 
 use atoll_placement::Destinations;
+use atoll_placement::assign::Ordinal;
+use atoll_placement::bundle::BodyHash;
 use atoll_registry::INTERNAL_GROUP;
 use atoll_store::{Key, Prefix};
 use atoll_wire::ObjectRef;
@@ -42,12 +46,29 @@ pub(crate) fn destination(inventory: &str, uid: &str) -> Key {
     key("destinations", "", inventory, uid)
 }
 
-pub(crate) fn bundle(cluster: &str, policy_uid: &str) -> Key {
-    key("bundles", "", cluster, policy_uid)
+pub(crate) fn body(hash: &BodyHash) -> Key {
+    key("bodies", &hex::encode(hash), "system", "body")
 }
 
-pub(crate) fn assignment(cluster: &str, policy_uid: &str) -> Key {
-    key("assignments", "", cluster, policy_uid)
+/// The hash that a body's key names.
+pub(crate) fn body_of(key: &Key) -> Option<BodyHash> {
+    let mut hash = BodyHash::default();
+    hex::decode_to_slice(key.component(2)?, &mut hash).ok()?;
+    Some(hash)
+}
+
+pub(crate) fn placement(cluster: &str, policy_uid: &str) -> Key {
+    key("placements", "", cluster, policy_uid)
+}
+
+pub(crate) fn revision(cluster: &str, policy_uid: &str, ordinal: Ordinal) -> Key {
+    let identity = format!("{policy_uid}.{ordinal}");
+    key("revisions", &identity, cluster, policy_uid)
+}
+
+pub(crate) fn assignment(cluster: &str, policy_uid: &str, chunk: u16) -> Key {
+    let identity = format!("{policy_uid}.{chunk}");
+    key("assignments", &identity, cluster, policy_uid)
 }
 
 pub(crate) fn consent(cluster: &str, policy: &str) -> Key {
@@ -98,9 +119,9 @@ pub(crate) struct DestinationRow {
     pub(crate) token: Bytes,
 }
 
-/// One object of a bundle, or of a tombstone.
+/// An object, as it is remembered when it is gone.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct EntryRow {
+pub(crate) struct ObjectRow {
     #[prost(string, tag = "1")]
     pub(crate) uid: String,
     #[prost(message, optional, tag = "2")]
@@ -110,43 +131,81 @@ pub(crate) struct EntryRow {
     pub(crate) identity: String,
     #[prost(uint32, tag = "4")]
     pub(crate) order: u32,
-    /// [`atoll_placement::bundle::CopyFlags::bits`].
-    #[prost(uint32, tag = "5")]
-    pub(crate) flags: u32,
-    #[prost(bytes = "bytes", tag = "6")]
-    pub(crate) render: Bytes,
 }
 
-/// What a policy placed.
+/// One object of a revision.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct BundleRow {
+pub(crate) struct EntryRow {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) object: Option<ObjectRow>,
+    /// [`atoll_placement::bundle::CopyFlags::bits`].
+    #[prost(uint32, tag = "2")]
+    pub(crate) flags: u32,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) body: Bytes,
+    #[prost(uint32, tag = "4")]
+    pub(crate) size: u32,
+    #[prost(bool, tag = "5")]
+    pub(crate) replace: bool,
+    #[prost(string, repeated, tag = "6")]
+    pub(crate) edge_owned: Vec<String>,
+    #[prost(string, repeated, tag = "7")]
+    pub(crate) initial_only: Vec<String>,
+    /// What health rules read of the object, as JSON.
+    #[prost(string, tag = "8")]
+    pub(crate) health_input: String,
+    /// Where the object was written when it was read.
+    #[prost(uint64, tag = "9")]
+    pub(crate) written: u64,
+}
+
+/// A policy that has placed something.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PlacementRow {
     #[prost(string, tag = "1")]
     pub(crate) policy: String,
-    #[prost(uint64, tag = "2")]
-    pub(crate) ordinal: u64,
-    #[prost(string, tag = "3")]
-    pub(crate) content: String,
-    #[prost(message, repeated, tag = "4")]
-    pub(crate) entries: Vec<EntryRow>,
+    #[prost(string, tag = "2")]
+    pub(crate) inventory: String,
     /// Copies are kept when the policy goes: remembered, because a deleted policy cannot be asked.
-    #[prost(bool, tag = "5")]
+    #[prost(bool, tag = "3")]
     pub(crate) orphan: bool,
 }
 
-/// Where a policy placed it.
+/// What a policy selected at one moment.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct RevisionRow {
+    #[prost(uint64, tag = "1")]
+    pub(crate) ordinal: u64,
+    #[prost(string, tag = "2")]
+    pub(crate) content: String,
+    /// When it was cut, in milliseconds.
+    #[prost(int64, tag = "3")]
+    pub(crate) at: i64,
+    #[prost(message, repeated, tag = "4")]
+    pub(crate) entries: Vec<EntryRow>,
+}
+
+/// Who of 65,536 destinations has which revision of a policy.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct AssignmentRow {
-    #[prost(string, tag = "1")]
-    pub(crate) inventory: String,
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) revisions: Vec<AssignedRow>,
+}
+
+/// Who has one revision.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct AssignedRow {
+    #[prost(uint64, tag = "1")]
+    pub(crate) ordinal: u64,
     #[prost(bytes = "bytes", tag = "2")]
-    pub(crate) assigned: Bytes,
+    pub(crate) destinations: Bytes,
 }
 
 /// Copies of one object that must go.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct TombstoneRow {
     #[prost(message, optional, tag = "1")]
-    pub(crate) entry: Option<EntryRow>,
+    pub(crate) object: Option<ObjectRow>,
     /// Destinations that have not confirmed a removal.
     #[prost(bytes = "bytes", tag = "2")]
     pub(crate) remove: Bytes,
@@ -285,6 +344,15 @@ mod tests {
             tombstone("i", "c", "b").family()
         );
         assert_ne!(column("c", "a").family(), column("c", "b").family());
+        assert_ne!(
+            assignment("c", "p", 0).family(),
+            assignment("c", "p", 1).family()
+        );
+        assert_ne!(
+            revision("c", "p", 1).family(),
+            revision("c", "p", 2).family()
+        );
         assert_eq!(report(3), report(3 + REPORT_SLOTS));
+        assert_eq!(body_of(&body(&[7; 32])), Some([7; 32]));
     }
 }

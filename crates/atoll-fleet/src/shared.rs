@@ -9,7 +9,7 @@ use atoll_placement::bundle::BodyHash;
 use atoll_placement::place::ObjectIndex;
 use atoll_placement::{Destination, Destinations};
 use atoll_registry::{Authorizer, Registry};
-use atoll_store::{Append, AppendError, Check, Revision, Store, Write};
+use atoll_store::{Append, AppendError, At, Check, Revision, Store, Write};
 use atoll_wire::Cursor;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -18,9 +18,10 @@ use tokio::sync::{Notify, watch};
 use crate::ca::FleetCa;
 use crate::feed::Feed;
 use crate::model::{PolicyIndex, World};
+use crate::rows;
 use crate::session::{About, Sessions};
 
-/// Memory for bodies that were rendered lately.
+/// Memory for bodies that were asked for lately.
 const BODY_CACHE_BYTES: u64 = 32 << 20;
 /// How long a connecting agent waits for the engine.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -107,6 +108,29 @@ impl Shared {
         let _ = tokio::time::timeout(CATCH_UP, wait).await;
     }
 
+    /// A body of the body store.
+    pub(crate) fn body(&self, hash: &BodyHash) -> Option<Bytes> {
+        if let Some(body) = self.bodies.get(hash) {
+            return Some(body);
+        }
+        let key = rows::body(hash);
+        let found = self
+            .store
+            .snapshot(At::Latest)
+            .and_then(|snapshot| snapshot.get(&key));
+        match found {
+            Ok(version) => {
+                let body = version?.row;
+                self.bodies.put(*hash, body.clone());
+                Some(body)
+            }
+            Err(error) => {
+                tracing::error!(%key, %error, "a body could not be read");
+                None
+            }
+        }
+    }
+
     /// Remembers what an agent said about itself.
     pub(crate) fn about(&self, destination: Destination, about: About) {
         self.abouts.lock().insert(destination, about);
@@ -130,7 +154,7 @@ impl Shared {
     }
 }
 
-/// Bodies rendered lately, by hash: one render serves all destinations.
+/// Bodies asked for lately, by hash.
 pub(crate) struct Bodies(quick_cache::sync::Cache<BodyHash, Bytes, ByBytes>);
 
 #[derive(Clone)]

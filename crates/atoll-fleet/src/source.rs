@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use atoll_kube::{RowRef, meta};
-use atoll_placement::bundle::{self, Rendered};
+use atoll_placement::bundle;
 use atoll_placement::inventory::Labels;
 use atoll_placement::order;
 use atoll_registry::{ClusterName, ObjectKey, Registry, ResourceId};
@@ -76,14 +76,16 @@ pub(crate) fn payload_object(
     revision: Revision,
     scaled: bool,
 ) -> PayloadObject {
-    let full = Form::of(bundle::render(parts.group, parts.resource, value, scaled));
     let is_namespace = parts.group.is_empty() && parts.resource == "namespaces";
-    let bare = if is_namespace {
-        Form::of(bundle::render_implicit_namespace(parts.name))
-    } else {
-        Form::default()
-    };
     let pick = |path: &str| value.pointer(path).cloned().unwrap_or(Value::Null);
+    let health_input =
+        json!({"spec": {"replicas": pick("/spec/replicas"), "type": pick("/spec/type")}});
+    let bare = is_namespace.then(|| {
+        let rendered = bundle::render_implicit_namespace(parts.name);
+        Form::of(rendered, health_input.clone(), revision)
+    });
+    let rendered = bundle::render(parts.group, parts.resource, value, scaled);
+    let full = Some(Form::of(rendered, health_input, revision));
     PayloadObject {
         copy: CopyId {
             cluster: parts.cluster.to_owned(),
@@ -104,7 +106,6 @@ pub(crate) fn payload_object(
         live: true,
         full,
         bare,
-        health_input: json!({"spec": {"replicas": pick("/spec/replicas"), "type": pick("/spec/type")}}),
         scales: scale_target(parts, value),
         policies: std::collections::BTreeSet::new(),
         created: pick("/metadata/creationTimestamp"),
@@ -120,35 +121,6 @@ fn scale_target(parts: &ObjectKey<'_>, value: &Value) -> Option<(String, String)
     let target = value.pointer("/spec/scaleTargetRef")?;
     let text = |field: &str| target.get(field).and_then(Value::as_str).map(str::to_owned);
     Some((text("kind")?, text("name")?))
-}
-
-/// The body of an object in one form, rendered anew from the log; `None` when the object is gone.
-pub(crate) fn body(
-    registry: &Registry,
-    snapshot: &dyn Snapshot,
-    key: &Key,
-    bare: bool,
-    scaled: bool,
-) -> Result<Option<Rendered>, SourceError> {
-    let Some(parts) = ObjectKey::parse(key) else {
-        return Ok(None);
-    };
-    if bare {
-        return Ok(Some(bundle::render_implicit_namespace(parts.name)));
-    }
-    let Some(version) = snapshot.get(key).map_err(|e| SourceError(e.to_string()))? else {
-        return Ok(None);
-    };
-    let Some(kind) = kind_of(registry, &parts) else {
-        return Ok(None);
-    };
-    let value = value_of(&version.row, parts.group, &kind)?;
-    Ok(Some(bundle::render(
-        parts.group,
-        parts.resource,
-        &value,
-        scaled,
-    )))
 }
 
 /// The labels of a Namespace object; empty when there is none.

@@ -340,6 +340,100 @@ async fn copy(center: &Center, directory: &std::path::Path) {
 }
 
 #[test]
+fn a_suspended_policy_serves_what_it_had_also_after_a_restart() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let uid = center.destination("one", json!({"site": "a"})).await;
+        center.config("p1", "web", "1").await;
+        center
+            .policy("p1", "bp", everything_labelled("web", "a"))
+            .await;
+        center.status_when("p1", "bp", |s| counts(s)[0] == 1).await;
+        let suspend = |on: bool| {
+            let client = center.client("p1");
+            async move {
+                let patch = json!({"spec": {"suspend": on}});
+                let merge = atoll_registry::PatchType::Merge;
+                client
+                    .patch(&policies(), None, "bp", merge, patch)
+                    .await
+                    .unwrap();
+            }
+        };
+        suspend(true).await;
+        center.config("p1", "web", "2").await;
+        let mut edge = Edge::connect(&center, &uid, Disk::default()).await;
+        edge.until("the older one", |e| {
+            e.disk.configs() == configs(&[("web", "1")])
+        })
+        .await;
+        drop(edge);
+        center.crash().await;
+
+        let center = Center::open(&directory).await;
+        let mut edge = Edge::connect(&center, &uid, Disk::default()).await;
+        edge.until("the older one", |e| {
+            e.disk.configs() == configs(&[("web", "1")])
+        })
+        .await;
+        let patch = json!({"spec": {"suspend": false}});
+        let merge = atoll_registry::PatchType::Merge;
+        center
+            .client("p1")
+            .patch(&policies(), None, "bp", merge, patch)
+            .await
+            .unwrap();
+        edge.until("the present one", |e| {
+            e.disk.configs() == configs(&[("web", "2")])
+        })
+        .await;
+    });
+}
+
+#[test]
+fn what_no_revision_names_is_not_kept() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let uid = center.destination("one", json!({"site": "a"})).await;
+        center.config("p1", "web", "0").await;
+        center
+            .policy("p1", "bp", everything_labelled("web", "a"))
+            .await;
+        let mut edge = Edge::connect(&center, &uid, Disk::default()).await;
+        for i in 0..15 {
+            let value = i.to_string();
+            center.config("p1", "web", &value).await;
+            edge.until("each", |e| e.disk.configs() == configs(&[("web", &value)]))
+                .await;
+        }
+        let rows = |family: &str| {
+            let prefix = atoll_store::Prefix::new([atoll_registry::INTERNAL_GROUP, family]);
+            let snapshot = center.store.snapshot(atoll_store::At::Latest).unwrap();
+            snapshot.range(&prefix, None).count()
+        };
+        // What is not needed goes right behind the decision; ask for the decision, then for a change behind it.
+        center.status_when("p1", "bp", |s| counts(s)[1] == 1).await;
+        assert_eq!(rows("revisions"), 10);
+        assert!(rows("bodies") <= 11, "{}", rows("bodies"));
+        center.delete("p1", &policies(), None, "bp").await;
+        edge.until("removed", |e| e.disk.copies.is_empty()).await;
+        drop(edge);
+        let store = center.store.clone();
+        drop(store);
+        center.crash().await;
+        let center = Center::open(&directory).await;
+        let rows = |family: &str| {
+            let prefix = atoll_store::Prefix::new([atoll_registry::INTERNAL_GROUP, family]);
+            let snapshot = center.store.snapshot(atoll_store::At::Latest).unwrap();
+            snapshot.range(&prefix, None).count()
+        };
+        for family in ["revisions", "bodies", "placements", "assignments"] {
+            assert_eq!(rows(family), 0, "{family}");
+        }
+    });
+}
+
+#[test]
 fn consent_withdrawn_stops_new_placements_and_removes_nothing() {
     support::run(|directory| async move {
         let center = Center::open(&directory).await;

@@ -138,21 +138,38 @@ fn finish(
 impl Rendered {
     /// The render hash of a copy with these flags.
     pub fn render_hash(&self, flags: CopyFlags) -> RenderHash {
-        let mut hasher = Sha256::new();
-        hasher.update(self.body_hash);
-        hasher.update([flags.bits(), u8::from(self.replace)]);
-        for list in [&self.edge_owned, &self.initial_only] {
-            for path in list {
-                hasher.update(path.as_bytes());
-                hasher.update([0]);
-            }
-            hasher.update([1]);
-        }
-        let full: [u8; 32] = hasher.finalize().into();
-        let mut half = [0; 16];
-        half.copy_from_slice(&full[..16]);
-        half
+        render_hash(
+            &self.body_hash,
+            flags,
+            self.replace,
+            &self.edge_owned,
+            &self.initial_only,
+        )
     }
+}
+
+/// The render hash of a copy, from what shapes it; the body need not be at hand.
+pub fn render_hash(
+    body: &BodyHash,
+    flags: CopyFlags,
+    replace: bool,
+    edge_owned: &[String],
+    initial_only: &[String],
+) -> RenderHash {
+    let mut hasher = Sha256::new();
+    hasher.update(body);
+    hasher.update([flags.bits(), u8::from(replace)]);
+    for list in [edge_owned, initial_only] {
+        for path in list {
+            hasher.update(path.as_bytes());
+            hasher.update([0]);
+        }
+        hasher.update([1]);
+    }
+    let full: [u8; 32] = hasher.finalize().into();
+    let mut half = [0; 16];
+    half.copy_from_slice(&full[..16]);
+    half
 }
 
 /// The content hash of a revision: over what identifies and shapes each copy, in a fixed order, and the cleaning table's version.

@@ -11,9 +11,11 @@
 //! | [`clean`], [`order`], [`bundle`] | what travels, when is it applied, and what is a revision's content? |
 //! | [`place`] | what may be added, what must be removed, what is held back as a probable accident? |
 //! | [`rollout`] | when does each destination get a new revision? |
+//! | [`assign`] | who is at which revision, and what does moving mean for each copy? |
 //! | [`project`], [`health`], [`columns`], [`summary`] | what came back, is it well, and how many are? |
 //! | [`combine`] | which status does the payload object show? |
 
+pub mod assign;
 pub mod bundle;
 pub mod choose;
 pub mod clean;

@@ -4,14 +4,14 @@
 
 mod objects;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use atoll_kube::meta;
 use atoll_placement::Destination;
 use atoll_placement::clean;
 use atoll_placement::inventory::Labels;
-use atoll_placement::place::{ObjectIndex, Placed};
+use atoll_placement::place::ObjectIndex;
 use atoll_placement::policy::Policy;
 use atoll_registry::{ObjectKey, Registry};
 use atoll_store::{Key, Revision, Snapshot};
@@ -230,7 +230,7 @@ impl Absorb<'_> {
             .world
             .policies
             .iter()
-            .filter(|(_, p)| p.placed.assigned.contains(index.0))
+            .filter(|(_, p)| p.assigned.contains(index.0))
             .map(|(i, _)| *i);
         self.pending.policies.extend(held);
         for column in self.world.columns.values_mut() {
@@ -290,34 +290,9 @@ impl Absorb<'_> {
     ) -> PolicyIndex {
         let index = PolicyIndex(self.world.next_policy);
         self.world.next_policy += 1;
-        let spec = Arc::new(Policy::default());
-        self.world.what.add(&id.0, index, &spec);
-        self.world.policies.insert(
-            index,
-            PolicyState {
-                cluster: id.0.clone(),
-                name: id.1.clone(),
-                uid: uid.into(),
-                // Not yet looked at: any generation is news.
-                generation: -1,
-                created: Value::Null,
-                spec,
-                parsed: false,
-                problems: Vec::new(),
-                inventory: None,
-                deleted: false,
-                selected: BTreeMap::new(),
-                placed: Placed::default(),
-                entries: BTreeMap::new(),
-                ordinal: 0,
-                content: String::new(),
-                orphan: false,
-                held: None,
-                refused: false,
-                recent: std::collections::VecDeque::new(),
-                changed: revision,
-            },
-        );
+        let policy = PolicyState::new(id.clone(), uid, revision);
+        self.world.what.add(&id.0, index, &policy.spec);
+        self.world.policies.insert(index, policy);
         self.world.by_policy.insert(id, index);
         index
     }

@@ -13,8 +13,8 @@ use atoll_store::{Key, Revision};
 use atoll_wire::CopyId;
 
 use super::Absorb;
-use crate::model::{PolicyIndex, World};
-use crate::rows::EntryRow;
+use crate::model::{PayloadObject, PolicyIndex};
+use crate::rows::ObjectRow;
 use crate::source::{self, CRDS, SourceError};
 
 impl Absorb<'_> {
@@ -217,6 +217,7 @@ impl Absorb<'_> {
             }
             None => self.world.intern(copy, || fresh),
         };
+        self.world.let_bodies_go(index);
         if rescaled {
             self.reread_target(index);
         }
@@ -224,12 +225,8 @@ impl Absorb<'_> {
     }
 
     /// Takes in an object whose `.status` is ours, whether or not any policy knows it (any more). False: it is gone.
-    pub(crate) fn returned(
-        &mut self,
-        cluster: &str,
-        entry: &EntryRow,
-    ) -> Result<bool, SourceError> {
-        let remembered = World::remembered(cluster, entry);
+    pub(crate) fn returned(&mut self, cluster: &str, row: &ObjectRow) -> Result<bool, SourceError> {
+        let remembered = PayloadObject::remembered(cluster, row);
         let (copy, key) = (remembered.copy.clone(), remembered.key.clone());
         if !self.world.by_copy.contains_key(&copy) {
             let row = self
@@ -374,6 +371,38 @@ impl Absorb<'_> {
                 }
             }
         }
+        self.bring_bodies(&wanted)?;
         Ok(wanted)
+    }
+
+    /// Reads objects again whose bodies are neither in the body store (any more) nor at hand.
+    fn bring_bodies(
+        &mut self,
+        wanted: &BTreeMap<ObjectIndex, CopyFlags>,
+    ) -> Result<(), SourceError> {
+        let mut missing = Vec::new();
+        for (index, flags) in wanted {
+            let Some(object) = self.world.objects.get(index) else {
+                continue;
+            };
+            let form = object.form(*flags).filter(|_| object.live);
+            if form.is_some_and(|f| {
+                f.body.is_none() && !self.world.bodies.contains_key(&f.content.body)
+            }) {
+                missing.push((object.key.clone(), object.copy.clone()));
+            }
+        }
+        for (key, copy) in missing {
+            let found = self.snapshot.get(&key);
+            let Some(version) = found.map_err(|e| SourceError(e.to_string()))? else {
+                continue;
+            };
+            let row = RowRef::parse(&version.row).map_err(|e| SourceError(e.to_string()))?;
+            // Another one under the same name is an event of its own.
+            if let Some(parts) = ObjectKey::parse(&key).filter(|_| row.uid() == copy.uid) {
+                self.enter(&key, &parts, &copy, &version.row, version.modified)?;
+            }
+        }
+        Ok(())
     }
 }

@@ -54,7 +54,7 @@ impl View for Bindings {
         let policy = world.policies.get(&index).filter(|p| !p.deleted)?;
         let (mut in_namespaces, mut in_cluster) = (Vec::new(), Vec::new());
         let mut revision = policy.changed;
-        for (object, entry) in &policy.entries {
+        for (object, entry) in policy.entries() {
             let Some(record) = world.objects.get(object) else {
                 continue;
             };
@@ -84,7 +84,6 @@ impl View for Bindings {
             }
         }
         let mut destinations: Vec<String> = policy
-            .placed
             .assigned
             .iter()
             .take(MOST_MEMBERS)
@@ -99,7 +98,7 @@ impl View for Bindings {
             "metadata": {"creationTimestamp": policy.created, "ownerReferences": [{"apiVersion": "control.kubestellar.io/v1alpha1", "kind": "BindingPolicy",
                 "name": &*policy.name, "uid": &*policy.uid, "controller": true}]},
             "spec": {"workload": {"clusterScope": in_cluster, "namespaceScope": in_namespaces}, "destinations": destinations},
-            "status": {"observedGeneration": policy.generation, "destinations": policy.placed.assigned.len(), "objects": policy.entries.len()},
+            "status": {"observedGeneration": policy.generation, "destinations": policy.assigned.len(), "objects": policy.entries().count()},
         });
         Some((revision, value))
     }

@@ -10,7 +10,7 @@ use atoll_registry::{
     Call, ClusterName, Clusters, GetOptions, List, ListOptions, Object, ResourceId, Served,
     WatchOptions, WatchStream,
 };
-use atoll_store::{At, Revision};
+use atoll_store::Revision;
 use serde_json::Value;
 
 use super::{Item, Place, Shelf, View};
@@ -211,27 +211,9 @@ impl View for Copies {
         let Item::Copy(index, destination) = item else {
             return None;
         };
-        if !world.placed(index).contains(destination.0) {
-            return None;
-        }
-        let copy = world.desired(destination).remove(&index)?;
+        let copy = world.desired_copy(destination, index)?;
         let object = world.objects.get(&index)?;
-        let rendered = object.form(copy.flags).rendered.clone()?;
-        let body = shared.bodies.get(&rendered.body_hash).or_else(|| {
-            let snapshot = shared.store.snapshot(At::Latest).ok()?;
-            let r = &object.reference;
-            let scaled = world.is_scaled(&object.copy.cluster, &r.namespace, &r.kind, &r.name);
-            let bare = copy.flags.implicit && object.bare.rendered.is_some();
-            let fresh = source::body(
-                &shared.registry,
-                snapshot.as_ref(),
-                &object.key,
-                bare,
-                scaled,
-            )
-            .ok()??;
-            Some(fresh.body.into())
-        })?;
+        let body = shared.body(&copy.content.body)?;
         let mut value: Value = serde_json::from_slice(&body).ok()?;
         let reported = world
             .columns

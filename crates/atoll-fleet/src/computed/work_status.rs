@@ -64,22 +64,14 @@ impl View for WorkStatuses {
         let Item::Copy(index, destination) = item else {
             return None;
         };
-        if !world.placed(index).contains(destination.0) {
-            return None;
-        }
+        let wanted = world.desired_copy(destination, index)?;
         let object = world.objects.get(&index)?;
         let reported = world
             .columns
             .get(&index)
             .and_then(|c| c.get(destination))
             .and_then(|id| world.values.get(id));
-        let current = reported.is_some_and(|v| {
-            v.error == 0
-                && world
-                    .wanted_renders(index)
-                    .iter()
-                    .any(|(render, at)| *render == v.render && at.contains(destination.0))
-        });
+        let current = reported.is_some_and(|v| v.error == 0 && v.render == wanted.render);
         let status: Value = reported
             .and_then(|v| serde_json::from_str(&v.status).ok())
             .unwrap_or_else(|| json!({}));

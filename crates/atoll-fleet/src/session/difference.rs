@@ -17,7 +17,7 @@ impl Session {
             let sent = self.sent.get(index);
             let may = self.mode == Mode::Live || sent.is_none() || self.introduced.contains(index);
             let news = may && sent != Some(&copy.render);
-            if !news || !copy.sendable {
+            if !news {
                 continue;
             }
             if let Some(item) = item(&world, *index, copy) {
@@ -63,20 +63,19 @@ impl Session {
 
 fn item(world: &World, index: ObjectIndex, copy: &DesiredCopy) -> Option<Item> {
     let object = world.objects.get(&index)?;
-    let form = object.form(copy.flags);
-    let rendered = form.rendered.as_ref()?;
+    let content = &copy.content;
     Some(Item {
         copy: Some(object.copy.clone()),
         object: Some(object.reference.clone()),
         order: u32::from(object.order.0),
         render_hash: Bytes::copy_from_slice(&copy.render),
-        body_hash: Bytes::copy_from_slice(&rendered.body_hash),
-        body_size: form.size,
+        body_hash: Bytes::copy_from_slice(&content.body),
+        body_size: content.size,
         create_only: copy.flags.create_only,
         adopt: copy.flags.adopt,
-        replace: rendered.replace,
+        replace: content.replace,
         implicit: copy.flags.implicit,
-        edge_owned: rendered.edge_owned.clone(),
-        initial_only: rendered.initial_only.clone(),
+        edge_owned: content.edge_owned.clone(),
+        initial_only: content.initial_only.clone(),
     })
 }

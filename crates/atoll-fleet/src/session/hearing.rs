@@ -11,7 +11,7 @@ use atoll_wire::{
 use serde_json::Value;
 
 use super::{End, Session};
-use crate::model::World;
+use crate::model::{DesiredCopy, World};
 use crate::reports::{Batch, Change};
 use crate::rows;
 
@@ -45,7 +45,7 @@ impl Session {
                     destination: self.destination,
                     object: index,
                     copy: id.clone(),
-                    value: Some(reported(&world, index, &copy)),
+                    value: Some(reported(&world, index, desired.get(&index), &copy)),
                 });
             }
             drop(world);
@@ -141,16 +141,17 @@ impl Session {
     }
 }
 
-fn reported(world: &World, index: ObjectIndex, copy: &CopyReport) -> Reported {
+fn reported(
+    world: &World,
+    index: ObjectIndex,
+    wanted: Option<&DesiredCopy>,
+    copy: &CopyReport,
+) -> Reported {
     let status: Value = serde_json::from_slice(&copy.status).unwrap_or(Value::Null);
-    let empty = Value::Null;
-    let (group, resource, desired) = world.objects.get(&index).map_or(("", "", &empty), |o| {
-        (
-            o.reference.group.as_str(),
-            o.reference.resource.as_str(),
-            &o.health_input,
-        )
+    let (group, resource) = world.objects.get(&index).map_or(("", ""), |o| {
+        (o.reference.group.as_str(), o.reference.resource.as_str())
     });
+    let desired = wanted.map_or(&Value::Null, |w| &w.content.health_input);
     let error = u8::try_from(copy.error).unwrap_or(1);
     let projected = project::project(group, resource, &status);
     let mut message = copy.message.clone();

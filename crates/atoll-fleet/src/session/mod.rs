@@ -235,10 +235,11 @@ struct Leave {
 
 impl Drop for Leave {
     fn drop(&mut self) {
+        // With the picture locked, so that what a newer session writes there is not taken for ours.
+        let mut world = self.shared.world.write();
         if !self.shared.sessions.leave(self.destination, self.handle.id) {
             return;
         }
-        let mut world = self.shared.world.write();
         world.connected.remove(self.destination.0);
         world.foreign.remove(&self.destination);
         if let Some(state) = world.destinations.get_mut(&self.destination) {
@@ -252,7 +253,7 @@ impl Drop for Leave {
 fn mark_stale(shared: &Shared, world: &World, destination: Destination) {
     shared.lifecycle.add(destination);
     for (index, policy) in &world.policies {
-        if policy.placed.assigned.contains(destination.0) {
+        if policy.assigned.contains(destination.0) {
             shared.policy_status.add(*index);
         }
     }

@@ -1,0 +1,187 @@
+//! A decision as rows, in the order in which they have to be durable.
+
+use std::collections::BTreeSet;
+
+use atoll_placement::Destinations;
+use atoll_placement::assign::{self, Assignment, Ordinal};
+use atoll_store::{MAX_WRITES, Write};
+use bytes::Bytes;
+
+use super::Decision;
+use crate::model::{Cut, PolicyIndex, PolicyState, Tombstone, World};
+use crate::rows::{
+    self, AssignedRow, AssignmentRow, EntryRow, PlacementRow, RevisionRow, TombstoneRow,
+};
+
+/// How many bytes of bodies go into one append at least before another is begun.
+const APPEND_BYTES: usize = 4 << 20;
+
+/// Appends, one after the other.
+pub(super) fn batches(world: &World, index: PolicyIndex, decision: &Decision) -> Vec<Vec<Write>> {
+    let Some(policy) = world.policies.get(&index) else {
+        return Vec::new();
+    };
+    let mut batches = Vec::new();
+    let bodies = decision.bodies.iter();
+    batches.extend(fit(bodies
+        .map(|(hash, body)| Write::Put(rows::body(hash), body.clone()))
+        .collect()));
+    let tombstones = decision.tombstones.iter();
+    batches.extend(fit(tombstones
+        .filter_map(|t| tombstone_write(world, t))
+        .collect()));
+    batches.extend(fit(placement(world, policy, decision)));
+    batches
+}
+
+/// Parts writes so that each part fits one append.
+pub(super) fn fit(writes: Vec<Write>) -> Vec<Vec<Write>> {
+    let mut parts = Vec::new();
+    let (mut part, mut bytes) = (Vec::new(), 0);
+    for write in writes {
+        bytes += match &write {
+            Write::Put(_, row) => row.len(),
+            Write::Delete(..) => 0,
+        };
+        part.push(write);
+        if part.len() == MAX_WRITES || bytes >= APPEND_BYTES {
+            parts.push(std::mem::take(&mut part));
+            bytes = 0;
+        }
+    }
+    if !part.is_empty() {
+        parts.push(part);
+    }
+    parts
+}
+
+fn placement(world: &World, policy: &PolicyState, decision: &Decision) -> Vec<Write> {
+    let (cluster, uid) = (&*policy.cluster, &*policy.uid);
+    let before = policy.assignment();
+    let mut writes = Vec::new();
+    let row = Write::Put(
+        rows::placement(cluster, uid),
+        rows::encode(&PlacementRow {
+            policy: policy.name.to_string(),
+            inventory: policy.inventory.as_deref().unwrap_or_default().to_owned(),
+            orphan: decision.orphan,
+        }),
+    );
+    if !policy.deleted
+        && (decision.cut.is_some() || decision.next != before || decision.orphan != policy.orphan)
+    {
+        writes.push(row);
+    }
+    if let Some((ordinal, cut)) = &decision.cut {
+        let row = revision_row(world, *ordinal, cut);
+        writes.push(Write::Put(
+            rows::revision(cluster, uid, *ordinal),
+            rows::encode(&row),
+        ));
+    }
+    for chunk in changed_chunks(&before, &decision.next) {
+        let revisions: Vec<AssignedRow> = decision
+            .next
+            .iter()
+            .map(|(ordinal, set)| (ordinal, assign::in_chunk(set, chunk)))
+            .filter(|(_, set)| !set.is_empty())
+            .map(|(ordinal, set)| AssignedRow {
+                ordinal: *ordinal,
+                destinations: rows::set_to_bytes(&set),
+            })
+            .collect();
+        let key = rows::assignment(cluster, uid, chunk);
+        writes.push(if revisions.is_empty() {
+            Write::Delete(key, None)
+        } else {
+            Write::Put(key, rows::encode(&AssignmentRow { revisions }))
+        });
+    }
+    let forget = decision.forget.iter();
+    writes.extend(forget.map(|o| Write::Delete(rows::revision(cluster, uid, *o), None)));
+    if policy.deleted {
+        // Last: while it is there, a start finds the rest.
+        writes.push(Write::Delete(rows::placement(cluster, uid), None));
+    }
+    writes
+}
+
+/// The chunks in which somebody is at another revision than before.
+fn changed_chunks(before: &Assignment, after: &Assignment) -> BTreeSet<u16> {
+    let none = Destinations::new();
+    let ordinals: BTreeSet<&Ordinal> = before.keys().chain(after.keys()).collect();
+    ordinals
+        .into_iter()
+        .flat_map(|o| {
+            let (old, new) = (
+                before.get(o).unwrap_or(&none),
+                after.get(o).unwrap_or(&none),
+            );
+            assign::chunks(&(old ^ new))
+        })
+        .collect()
+}
+
+fn revision_row(world: &World, ordinal: Ordinal, cut: &Cut) -> RevisionRow {
+    let entries = cut.entries.iter().filter_map(|(object, entry)| {
+        let content = &entry.content;
+        Some(EntryRow {
+            object: Some(world.objects.get(object)?.to_row()),
+            flags: u32::from(entry.flags.bits()),
+            body: Bytes::copy_from_slice(&content.body),
+            size: content.size,
+            replace: content.replace,
+            edge_owned: content.edge_owned.clone(),
+            initial_only: content.initial_only.clone(),
+            health_input: content.health_input.to_string(),
+            written: content.written.0,
+        })
+    });
+    RevisionRow {
+        ordinal,
+        content: cut.content.clone(),
+        at: cut.at,
+        entries: entries.collect(),
+    }
+}
+
+/// The row of a tombstone; its key is deleted when it is empty.
+pub(crate) fn tombstone_write(world: &World, tombstone: &Tombstone) -> Option<Write> {
+    let object = world.objects.get(&tombstone.object)?;
+    let key = rows::tombstone(&tombstone.inventory, &object.copy.cluster, &object.copy.uid);
+    if tombstone.remove.is_empty() && tombstone.orphan.is_empty() {
+        return Some(Write::Delete(key, None));
+    }
+    let row = TombstoneRow {
+        object: Some(object.to_row()),
+        remove: rows::set_to_bytes(&tombstone.remove),
+        orphan: rows::set_to_bytes(&tombstone.orphan),
+    };
+    Some(Write::Put(key, rows::encode(&row)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_touched_chunks_are_written() {
+        let all: Destinations = (0..200_000).collect();
+        let before = Assignment::from([(1, all.clone())]);
+        let mut moved = before.clone();
+        moved.insert(2, [70_000].into_iter().collect());
+        moved.insert(1, all - moved.get(&2).unwrap());
+        assert_eq!(changed_chunks(&before, &moved), BTreeSet::from([1]));
+        assert_eq!(changed_chunks(&before, &before), BTreeSet::new());
+    }
+
+    #[test]
+    fn parts_fit_an_append() {
+        let delete = |i: u32| Write::Delete(rows::body(&[i as u8; 32]), None);
+        let parts = fit((0..150).map(delete).collect());
+        assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [64, 64, 22]);
+        let big = |i: u8| Write::Put(rows::body(&[i; 32]), vec![0; 3 << 20].into());
+        let parts = fit((0..4).map(big).collect());
+        assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2]);
+    }
+}

@@ -1,0 +1,223 @@
+//! A BindingPolicy: what it says, its revisions, and who has which.
+//!
+//! Always true: a destination is at one revision of a policy at most; a revision never changes once it is cut; what a revision names can be served, because its bodies
+//! were durable before it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use atoll_placement::assign::{Assignment, Ordinal};
+use atoll_placement::bundle::{CopyFlags, RenderHash};
+use atoll_placement::place::{Held, ObjectIndex};
+use atoll_placement::policy::{Modulation, Policy};
+use atoll_placement::{Destination, Destinations};
+use atoll_store::Revision;
+use serde_json::Value;
+
+use super::Content;
+
+/// A policy's dense index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct PolicyIndex(pub(crate) u32);
+
+/// One object of a revision.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) flags: CopyFlags,
+    pub(crate) content: Arc<Content>,
+    /// Of flags and content together.
+    pub(crate) render: RenderHash,
+}
+
+impl Entry {
+    pub(crate) fn new(flags: CopyFlags, content: Arc<Content>) -> Self {
+        let render = content.render(flags);
+        Entry {
+            flags,
+            content,
+            render,
+        }
+    }
+}
+
+/// Equal entries make equal copies, whenever they were read.
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.flags == other.flags && self.render == other.render
+    }
+}
+
+/// What a policy selected at one moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cut {
+    pub(crate) entries: BTreeMap<ObjectIndex, Entry>,
+    /// The keys of `entries`.
+    pub(crate) objects: BTreeSet<ObjectIndex>,
+    /// [`atoll_placement::bundle::content_hash`].
+    pub(crate) content: String,
+    /// When, in milliseconds.
+    pub(crate) at: i64,
+}
+
+impl Cut {
+    pub(crate) fn new(entries: BTreeMap<ObjectIndex, Entry>, content: String, at: i64) -> Self {
+        Cut {
+            objects: entries.keys().copied().collect(),
+            entries,
+            content,
+            at,
+        }
+    }
+}
+
+/// A retained revision.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RevisionState {
+    pub(crate) cut: Arc<Cut>,
+    /// Who has it, or may have been sent it.
+    pub(crate) assigned: Destinations,
+}
+
+/// A BindingPolicy.
+#[derive(Debug, Clone)]
+pub(crate) struct PolicyState {
+    pub(crate) cluster: Arc<str>,
+    pub(crate) name: Arc<str>,
+    pub(crate) uid: Arc<str>,
+    pub(crate) generation: i64,
+    /// `metadata.creationTimestamp`.
+    pub(crate) created: Value,
+    /// Its spec, the last one that could be parsed.
+    pub(crate) spec: Arc<Policy>,
+    /// `spec` was read since the start: before that, nothing may be concluded from what it does not select.
+    pub(crate) parsed: bool,
+    /// What is wrong with the present spec or its surroundings.
+    pub(crate) problems: Vec<String>,
+    /// The inventory's logical cluster.
+    pub(crate) inventory: Option<Arc<str>>,
+    /// The object is gone; its copies are being removed.
+    pub(crate) deleted: bool,
+    /// What it selects now, with the joined modulation.
+    pub(crate) selected: BTreeMap<ObjectIndex, Modulation>,
+    /// Durable: the retained revisions.
+    pub(crate) revisions: BTreeMap<Ordinal, RevisionState>,
+    /// Everybody who has some revision.
+    pub(crate) assigned: Destinations,
+    /// Copies are kept when the policy goes: remembered, because a deleted policy cannot be asked.
+    pub(crate) orphan: bool,
+    pub(crate) held: Option<Held>,
+    /// New placements wait for the inventory's consent.
+    pub(crate) refused: bool,
+    /// (when, copies, destinations) removed by change a short time ago.
+    pub(crate) recent: VecDeque<(i64, u64, u64)>,
+    /// The revision of the last change that anything computed from it can show.
+    pub(crate) changed: Revision,
+}
+
+impl PolicyState {
+    /// One that has placed nothing.
+    pub(crate) fn new(id: (Arc<str>, Arc<str>), uid: &str, changed: Revision) -> Self {
+        PolicyState {
+            cluster: id.0,
+            name: id.1,
+            uid: uid.into(),
+            // Not yet looked at: any generation is news.
+            generation: -1,
+            created: Value::Null,
+            spec: Arc::default(),
+            parsed: false,
+            problems: Vec::new(),
+            inventory: None,
+            deleted: false,
+            selected: BTreeMap::new(),
+            revisions: BTreeMap::new(),
+            assigned: Destinations::new(),
+            orphan: false,
+            held: None,
+            refused: false,
+            recent: VecDeque::new(),
+            changed,
+        }
+    }
+
+    /// The newest revision's ordinal; 0 before the first.
+    pub(crate) fn ordinal(&self) -> Ordinal {
+        self.revisions.keys().next_back().copied().unwrap_or(0)
+    }
+
+    /// The newest revision.
+    pub(crate) fn newest(&self) -> Option<&RevisionState> {
+        self.revisions.values().next_back()
+    }
+
+    /// The newest revision's entries.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&ObjectIndex, &Entry)> {
+        self.newest().into_iter().flat_map(|r| r.cut.entries.iter())
+    }
+
+    /// The newest revision's entry for an object.
+    pub(crate) fn entry(&self, object: ObjectIndex) -> Option<&Entry> {
+        self.newest()?.cut.entries.get(&object)
+    }
+
+    /// Revisions that somebody has.
+    pub(crate) fn in_use(&self) -> impl Iterator<Item = (Ordinal, &RevisionState)> {
+        self.revisions
+            .iter()
+            .filter(|(_, r)| !r.assigned.is_empty())
+            .map(|(ordinal, r)| (*ordinal, r))
+    }
+
+    /// The revision that a destination has.
+    pub(crate) fn at(&self, destination: Destination) -> Option<(Ordinal, &RevisionState)> {
+        if !self.assigned.contains(destination.0) {
+            return None;
+        }
+        self.in_use()
+            .find(|(_, r)| r.assigned.contains(destination.0))
+    }
+
+    /// Who has an object of this policy, at whatever revision.
+    pub(crate) fn placed(&self, object: ObjectIndex) -> Destinations {
+        let mut placed = Destinations::new();
+        for (_, revision) in self.in_use() {
+            if revision.cut.objects.contains(&object) {
+                placed |= &revision.assigned;
+            }
+        }
+        placed
+    }
+
+    /// Objects of the newest revision and of those that somebody has.
+    pub(crate) fn objects(&self) -> BTreeSet<ObjectIndex> {
+        let mut objects: BTreeSet<ObjectIndex> = self
+            .newest()
+            .map(|r| r.cut.objects.clone())
+            .unwrap_or_default();
+        for (_, revision) in self.in_use() {
+            objects.extend(&revision.cut.objects);
+        }
+        objects
+    }
+
+    /// Whether some retained revision names an object.
+    pub(crate) fn names(&self, object: ObjectIndex) -> bool {
+        self.revisions
+            .values()
+            .any(|r| r.cut.objects.contains(&object))
+    }
+
+    /// How many copies it has.
+    pub(crate) fn copies(&self) -> u64 {
+        self.in_use()
+            .map(|(_, r)| r.cut.objects.len() as u64 * r.assigned.len())
+            .sum()
+    }
+
+    /// Who has which revision.
+    pub(crate) fn assignment(&self) -> Assignment {
+        self.in_use()
+            .map(|(ordinal, r)| (ordinal, r.assigned.clone()))
+            .collect()
+    }
+}
