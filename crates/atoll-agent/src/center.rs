@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use atoll_wire::{
     AgentClient, Certificates, EnrolRequest, PING_EVERY, Ping, RenewRequest, SILENCE_LIMIT,
-    ToAgent, ToCenter, join::JoinFile, to_agent, to_center,
+    ToAgent, ToCenter, join::JoinFile, to_agent,
 };
 use base64::Engine as _;
 use http::Uri;
@@ -194,7 +194,7 @@ impl Center {
                     }
                 },
                 () = tokio::time::sleep_until(ping) => {
-                    let message = ToCenter { destination: String::new(), message: Some(to_center::Message::Ping(Ping {})) };
+                    let message = ToCenter::new("", Ping {});
                     if up.send(message).await.is_err() {
                         return Ok(());
                     }

@@ -50,6 +50,14 @@
 //! - Between [`Welcome`] with [`Resumption::Held`] and [`Resumed`] the agent keeps everything: the center lost a part of its past (it was restored from a backup). It may receive
 //!   items for copies it does not hold, and nothing else; a [`Desired`] without a cursor completes nothing and leaves the agent's cursor as it is.
 //!
+//! # Hubs
+//!
+//! A stream may carry many destinations: its own, and each ManagedCluster of the same inventory that names the stream's ManagedCluster in the annotation
+//! [`HUB_ANNOTATION`]. The hub opens each with a [`Hello`] in an envelope that has the destination's uid and one handle, a number of its choice; from then on
+//! both sides use handles, and one message may be for many of them. A destination that the hub does not speak for (any more) is [`Refused`] alone, and
+//! the stream goes on; [`Leave`] says that the hub lost one. A hub may keep a body for all of its destinations and asks for it once, in the name of any that should have it.
+//! An item may bring its body along.
+//!
 //! Liveness: the agent sends [`Ping`] every [`PING_EVERY`] while the stream is otherwise quiet; either side that has heard nothing for [`SILENCE_LIMIT`] drops the
 //! connection. One ping and its answer are about 80 bytes of TLS records each 40 s: 2 B/s, and no HTTP/2 keepalive is needed beside it.
 
@@ -63,6 +71,9 @@ pub use messages::*;
 pub use service::{Agent, AgentClient, AgentServer};
 
 use std::time::Duration;
+
+/// On a ManagedCluster: the name of the ManagedCluster (of the same inventory) whose stream may carry it.
+pub const HUB_ANNOTATION: &str = "edge.atoll.dev/hub";
 
 /// How long a quiet stream waits before the agent sends a [`Ping`].
 pub const PING_EVERY: Duration = Duration::from_secs(40);

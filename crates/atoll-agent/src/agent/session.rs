@@ -122,11 +122,7 @@ impl Agent {
             M::Desired(desired) => self.desired(desired).await?,
             M::Bodies(bodies) => {
                 for body in &bodies.bodies {
-                    if atoll_wire::digest::body_hash(&body.bytes)[..] == body.hash[..] {
-                        self.journal.put_body(&body.hash, &body.bytes)?;
-                    } else {
-                        tracing::warn!("a body does not have the hash it was sent under; dropped");
-                    }
+                    self.keep_body(&body.hash, &body.bytes)?;
                 }
                 let arrived: Vec<Bytes> = bodies.bodies.into_iter().map(|b| b.hash).collect();
                 self.bodies(&arrived, &bodies.unknown).await?;
@@ -226,7 +222,13 @@ impl Agent {
         }
     }
 
-    async fn desired(&mut self, desired: Desired) -> Result<(), JournalError> {
+    async fn desired(&mut self, mut desired: Desired) -> Result<(), JournalError> {
+        for item in &mut desired.items {
+            let body = std::mem::take(&mut item.body);
+            if !body.is_empty() {
+                self.keep_body(&item.body_hash, &body)?;
+            }
+        }
         let Some(session) = &mut self.session else {
             return Ok(());
         };
@@ -270,6 +272,15 @@ impl Agent {
             .await;
         }
         self.record_batches().await
+    }
+
+    fn keep_body(&mut self, hash: &[u8], bytes: &[u8]) -> Result<(), JournalError> {
+        if atoll_wire::digest::body_hash(bytes)[..] == *hash {
+            self.journal.put_body(hash, bytes)?;
+        } else {
+            tracing::warn!("a body does not have the hash it was sent under; dropped");
+        }
+        Ok(())
     }
 
     async fn bodies(&mut self, arrived: &[Bytes], unknown: &[Bytes]) -> Result<(), JournalError> {

@@ -77,5 +77,6 @@ fn item(world: &World, index: ObjectIndex, copy: &DesiredCopy) -> Option<Item> {
         implicit: copy.flags.implicit,
         edge_owned: content.edge_owned.clone(),
         initial_only: content.initial_only.clone(),
+        body: Bytes::new(),
     })
 }

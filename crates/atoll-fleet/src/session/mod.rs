@@ -323,6 +323,7 @@ impl Session {
                 .send(Ok(ToAgent::new("", atoll_wire::Pong {})))
                 .await?),
             Message::Hello(_) => Err(refused(RefusedReason::Protocol, "a second Hello", 30)),
+            Message::Leave(_) => Err(End(None)),
             Message::Holding(part) => {
                 if self.held.len() + part.copies.len() > MOST_HELD {
                     return Err(refused(

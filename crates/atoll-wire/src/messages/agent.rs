@@ -7,12 +7,15 @@ use super::{CopyId, Cursor, ObjectRef};
 /// One message of a session's upward direction.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ToCenter {
-    /// The destination's uid; empty only for [`Ping`].
+    /// The destination's uid; empty for [`Ping`], and where `handles` say whom it is about.
     #[prost(string, tag = "1")]
     pub destination: String,
     /// What it says.
-    #[prost(oneof = "to_center::Message", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "to_center::Message", tags = "2, 3, 4, 5, 6, 7, 8, 9, 11")]
     pub message: Option<to_center::Message>,
+    /// A hub's short names for its destinations. With a [`Hello`] (and its `destination`) it gives one; afterwards a message is about each that it lists.
+    #[prost(uint32, repeated, tag = "10")]
+    pub handles: Vec<u32>,
 }
 
 /// The contents of [`ToCenter`].
@@ -37,6 +40,8 @@ pub mod to_center {
         RawStatus(super::RawStatus),
         #[prost(message, tag = "9")]
         Ping(super::Ping),
+        #[prost(message, tag = "11")]
+        Leave(super::Leave),
     }
 }
 
@@ -230,3 +235,7 @@ pub struct RawStatus {
 /// "I am here."
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Ping {}
+
+/// A hub lost its destination: its logical session ends, the stream goes on.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Leave {}

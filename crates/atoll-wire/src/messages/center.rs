@@ -7,7 +7,7 @@ use super::{CopyId, Cursor, ObjectRef};
 /// One message of a session's downward direction.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ToAgent {
-    /// The destination's uid; empty only for [`Pong`].
+    /// The destination's uid; empty for [`Pong`], and where `handles` say whom it is for.
     #[prost(string, tag = "1")]
     pub destination: String,
     /// What it says.
@@ -16,6 +16,9 @@ pub struct ToAgent {
         tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12"
     )]
     pub message: Option<to_agent::Message>,
+    /// To a hub: each of these has the message said to it, as if it had been sent to it alone.
+    #[prost(uint32, repeated, tag = "13")]
+    pub handles: Vec<u32>,
 }
 
 /// The contents of [`ToAgent`].
@@ -130,6 +133,9 @@ pub struct Item {
     /// Field paths that are given at creation and the edge's afterwards.
     #[prost(string, repeated, tag = "12")]
     pub initial_only: Vec<String>,
+    /// The body itself, when no other destination has the same: asking for it would be a round trip that saves nothing.
+    #[prost(bytes = "bytes", tag = "13")]
+    pub body: Bytes,
 }
 
 /// Bodies that were asked for.

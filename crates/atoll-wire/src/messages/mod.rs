@@ -21,7 +21,12 @@ macro_rules! wrap {
         impl $outer {
             /// Addresses a message to, or speaks it for, a destination.
             pub fn new(destination: impl Into<String>, message: impl Into<$module::Message>) -> Self {
-                Self { destination: destination.into(), message: Some(message.into()) }
+                Self { destination: destination.into(), message: Some(message.into()), handles: Vec::new() }
+            }
+
+            /// The same for destinations of a hub, by their handles.
+            pub fn for_handles(handles: Vec<u32>, message: impl Into<$module::Message>) -> Self {
+                Self { destination: String::new(), message: Some(message.into()), handles }
             }
         }
     };
@@ -36,7 +41,8 @@ wrap!(
     Report,
     TombstoneDone,
     RawStatus,
-    Ping
+    Ping,
+    Leave
 );
 wrap!(
     ToAgent,
