@@ -4,7 +4,13 @@
 
 mod support;
 
-use atoll_registry::{DeleteOptions, ListOptions, PatchType, Propagation};
+use std::sync::Arc;
+
+use atoll_kube::{GroupResource, Status};
+use atoll_registry::{
+    Body, DeleteOptions, Hook, ListOptions, Operation, PatchType, Propagation, Registry, Review,
+    WriteOptions,
+};
 use serde_json::{Value, json};
 use support::*;
 
@@ -341,6 +347,37 @@ async fn an_owner_that_never_was_takes_its_dependent_along() {
         at.names(ListOptions::default()).await.unwrap().is_empty()
     })
     .await;
+}
+
+/// Makes a dependent of an object while that object is being removed: after its removal was decided, before it is done.
+struct InTheLastMoment;
+
+#[async_trait::async_trait]
+impl Hook for InTheLastMoment {
+    fn resources(&self) -> Vec<GroupResource> {
+        vec![GroupResource::new("", "configmaps")]
+    }
+
+    async fn admit(&self, registry: &Registry, review: &mut Review<'_>) -> Result<(), Status> {
+        if review.operation == Operation::Remove && review.name() == "owner" {
+            let mut call = review.call.clone();
+            call.name = None;
+            let late = owned("late", &[&*review.object], false);
+            let options = WriteOptions::default();
+            registry.create(&call, Body::Value(late), &options).await?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_dependent_made_while_its_owner_goes_goes_too() {
+    let w = World::with(|builder| builder.hook(Arc::new(InTheLastMoment)), |_| ()).await;
+    let at = w.at("u1/default", "v1/configmaps");
+    at.create(config_map("owner")).await.unwrap();
+    at.delete("owner").await.unwrap();
+    assert!(at.get("late").await.is_ok());
+    settle(&w, async || at.get("late").await.is_err()).await;
 }
 
 #[tokio::test]

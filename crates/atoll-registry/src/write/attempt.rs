@@ -109,6 +109,7 @@ impl<'a> Flow<'a> {
             warnings: Vec::new(),
             checks: Vec::new(),
             writes: Vec::new(),
+            removes: None,
         })
     }
 
@@ -138,6 +139,9 @@ pub(crate) struct Attempt<'a> {
     pub(crate) warnings: Vec<String>,
     pub(crate) checks: Vec<Check>,
     pub(crate) writes: Vec<Write>,
+    /// An object without dependents that this append removes: where its dependents would be found, and the garbage row
+    /// that would be owed them.
+    pub(crate) removes: Option<(Vec<u8>, Key)>,
 }
 
 impl Attempt<'_> {
@@ -312,7 +316,12 @@ impl Attempt<'_> {
             .append(Append { checks, writes })
             .await
         {
-            Ok(revision) => Ok(Some(revision)),
+            Ok(revision) => {
+                if let Some((owned, garbage)) = self.removes.take() {
+                    dependents::look_again(self.flow.registry, &owned, garbage).await?;
+                }
+                Ok(Some(revision))
+            }
             Err(AppendError::Failed { check, .. }) => Err(Stop::Lost(check)),
             Err(AppendError::Invalid(why)) => {
                 Err(Status::internal(format!("{}: {why}", resource())).into())
