@@ -6,7 +6,10 @@ mod support;
 
 use std::sync::Arc;
 
-use atoll_registry::{ClusterName, ListOptions, PatchType};
+use atoll_registry::controller::Driver;
+use atoll_registry::{
+    ClusterName, ListOptions, Object, PatchType, WatchItem, WatchOptions, controllers,
+};
 use serde_json::{Value, json};
 use support::*;
 
@@ -328,4 +331,80 @@ async fn custom_objects_are_listed_and_watched_across_clusters() {
         .await
         .unwrap();
     assert_eq!(next(&mut stream).await, "DELETED a");
+}
+
+#[tokio::test]
+async fn each_clusters_objects_are_shown_as_it_defines_them() {
+    let w = World::new().await;
+    let all = w.at("*", "example.dev/v1/widgets");
+    for (cluster, kind) in [("u1", "Widget"), ("u2", "Gadget")] {
+        w.at(cluster, CRDS)
+            .create(crd("widgets", kind))
+            .await
+            .unwrap();
+        let mut object = widget("x");
+        object["kind"] = json!(kind);
+        let at = w.at(&format!("{cluster}/default"), "example.dev/v1/widgets");
+        at.create(object).await.unwrap();
+    }
+    let kinds = |objects: &[Object]| -> Vec<String> {
+        let kind = |o: &Object| o.value().unwrap()["kind"].as_str().unwrap().to_owned();
+        objects.iter().map(kind).collect()
+    };
+    let list = all.list_with(ListOptions::default()).await.unwrap();
+    assert_eq!(kinds(&list.objects), ["Widget", "Gadget"]);
+    let mut stream = all.watch(WatchOptions::default()).await.unwrap();
+    let mut seen = Vec::new();
+    for n in 0..4 {
+        if n == 2 {
+            for (cluster, kind) in [("u2", "Gadget"), ("u1", "Widget")] {
+                let mut object = widget("y");
+                object["kind"] = json!(kind);
+                let at = w.at(&format!("{cluster}/default"), "example.dev/v1/widgets");
+                at.create(object).await.unwrap();
+            }
+        }
+        match stream.next().await {
+            Some(WatchItem::Event { object, .. }) => seen.push(object),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(kinds(&seen), ["Widget", "Gadget", "Gadget", "Widget"]);
+}
+
+#[tokio::test]
+async fn an_open_watch_follows_its_definition_and_ends_with_it() {
+    let w = World::new().await;
+    let running = tokio::spawn(controllers::all(Driver::new(w.registry.clone())).run());
+    let crds = w.at("u1", CRDS);
+    crds.create(crd("widgets", "Widget")).await.unwrap();
+    let at = w.at("u1/default", "example.dev/v1/widgets");
+    at.create(widget("a")).await.unwrap();
+    let mut stream = at.watch(WatchOptions::default()).await.unwrap();
+    let mut quiet = w
+        .at("u1/other", "example.dev/v1/widgets")
+        .watch(WatchOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(next(&mut stream).await, "ADDED a");
+    let columns = json!([{"name": "Size", "type": "integer", "jsonPath": ".spec.size"}]);
+    let patch = json!([{"op": "add", "path": "/spec/versions/0/additionalPrinterColumns", "value": columns}]);
+    crds.patch("widgets.example.dev", PatchType::Json, patch)
+        .await
+        .unwrap();
+    at.create(widget("b")).await.unwrap();
+    match stream.next().await {
+        Some(WatchItem::Event { object, .. }) => {
+            let columns = &object.served.version().columns;
+            assert!(columns.iter().any(|c| c.name == "Size"), "{columns:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    crds.delete("widgets.example.dev").await.unwrap();
+    let mut gone = [next(&mut stream).await, next(&mut stream).await];
+    gone.sort();
+    assert_eq!(gone, ["DELETED a", "DELETED b"]);
+    assert!(stream.next().await.is_none());
+    assert!(quiet.next().await.is_none());
+    stop(running).await;
 }

@@ -7,7 +7,14 @@ use std::sync::Arc;
 use atoll_kube::{Status, definition::Verb};
 use atoll_store::{At, Key, ReadError, Snapshot};
 
-use super::{filter::Filter, read_error, target::Target, token, token::Token, versions};
+use super::{
+    filter::Filter,
+    read_error,
+    target::{Showing, Target},
+    token,
+    token::Token,
+    versions,
+};
 use crate::{Call, List, ListOptions, Object, ObjectKey, Registry};
 
 /// Rows read between two yields to the other tasks of the thread.
@@ -61,6 +68,7 @@ pub(crate) async fn list(
         .filter(|l| *l > 0)
         .unwrap_or(usize::MAX);
     let mut page = Page {
+        showing: Showing::new(&target),
         objects: Vec::new(),
         limit,
         more: false,
@@ -76,7 +84,7 @@ pub(crate) async fn list(
         }
         let mut from = after.take().filter(|last| last.starts_with(&prefix));
         loop {
-            let next = page.fill(snapshot.as_ref(), &prefix, from.as_ref(), &filter, &target)?;
+            let next = page.fill(registry, snapshot.as_ref(), &prefix, from.as_ref(), &filter)?;
             if page.more || next.is_none() {
                 break;
             }
@@ -122,6 +130,7 @@ async fn resume(registry: &Registry, token: &Token) -> Result<Arc<dyn Snapshot>,
 }
 
 struct Page {
+    showing: Showing,
     objects: Vec<Object>,
     limit: usize,
     /// There is something behind the page.
@@ -132,11 +141,11 @@ impl Page {
     /// Reads a chunk; gives the key to go on from, or `None` at the end of the range.
     fn fill(
         &mut self,
+        registry: &Registry,
         snapshot: &dyn Snapshot,
         prefix: &atoll_store::Prefix,
         from: Option<&Key>,
         filter: &Filter,
-        target: &Target,
     ) -> Result<Option<Key>, Status> {
         let mut read = 0;
         for item in snapshot.range(prefix, from) {
@@ -146,17 +155,19 @@ impl Page {
                 return Ok(None);
             }
             read += 1;
-            let matches = match ObjectKey::parse(&key) {
-                Some(parts) => filter.matches(&parts, &version.row)?,
-                None => false,
+            let served = match ObjectKey::parse(&key) {
+                Some(parts) if filter.matches(&parts, &version.row)? => {
+                    Some(self.showing.of(registry, snapshot, parts.cluster)?)
+                }
+                _ => None,
             };
             let last = (read >= CHUNK).then(|| key.clone());
-            if matches {
+            if let Some(served) = served {
                 let object = Object {
                     key,
                     revision: version.modified,
                     row: version.row,
-                    served: target.served.clone(),
+                    served,
                 };
                 self.objects.push(crate::convert::shown(object)?);
             }

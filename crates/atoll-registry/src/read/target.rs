@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use atoll_kube::{GroupResource, Status, definition::Verb};
-use atoll_store::Snapshot;
+use atoll_store::{At, Snapshot};
 
 use crate::{
     Call, ClusterKind, ClusterName, ObjectKey, Registry, ResourceId, Served,
@@ -87,6 +87,12 @@ impl Target {
         if call.namespace.is_some() && !definition.namespaced() {
             return Err(Status::no_such_path());
         }
+        let path = call.name.iter().chain(&call.namespace);
+        if path.into_iter().any(|part| part.bytes().any(|b| b < 0x20)) {
+            return Err(Status::bad_request(
+                "a name in the path contains a control character",
+            ));
+        }
         if let Some(sub) = call.resource.subresource.as_deref() {
             let known = &self.served.version().subresources;
             let exists = match sub {
@@ -106,12 +112,6 @@ impl Target {
                 verb.as_str(),
             ));
         }
-        let path = call.name.iter().chain(&call.namespace);
-        if path.into_iter().any(|part| part.bytes().any(|b| b < 0x20)) {
-            return Err(Status::bad_request(
-                "a name in the path contains a control character",
-            ));
-        }
         Ok(())
     }
 
@@ -126,8 +126,113 @@ impl Target {
     }
 }
 
-/// What answers for a custom resource in the first cluster that has an object of it: how a read over all clusters shows
-/// objects whose definitions may differ. Only apiVersion and kind are taken from it.
+/// Shows each object of a read over all clusters as its own cluster defines it: CustomResourceDefinitions of one name
+/// may differ from cluster to cluster. Remembers the last cluster, since a range has its objects together.
+#[derive(Clone)]
+pub(crate) struct Showing {
+    /// What answers where a cluster does not say otherwise.
+    pub(crate) served: Served,
+    id: ResourceId,
+    many: bool,
+    last: Option<(ClusterName, Served)>,
+}
+
+impl Showing {
+    pub(crate) fn new(target: &Target) -> Self {
+        Self {
+            served: target.served.clone(),
+            id: target.id.clone(),
+            many: target.place.is_none() && !target.id.identity.is_empty(),
+            last: None,
+        }
+    }
+
+    /// How the objects of a cluster are shown, as of a snapshot: at the version asked for, or at the stored one where the
+    /// cluster's definition has no such version.
+    pub(crate) fn of(
+        &mut self,
+        registry: &Registry,
+        snapshot: &dyn Snapshot,
+        cluster: &str,
+    ) -> Result<Served, Status> {
+        if !self.many {
+            return Ok(self.served.clone());
+        }
+        if let Some((last, served)) = &self.last
+            && last.as_str() == cluster
+        {
+            return Ok(served.clone());
+        }
+        let cluster = ClusterName::new(cluster);
+        let served = match entry_in(registry, snapshot, &cluster, &self.id)? {
+            Some(entry) => {
+                let version = &self.served.version().name;
+                let same = Served::new(entry.definition.clone(), version);
+                same.unwrap_or_else(|| Served {
+                    index: entry.definition.storage,
+                    definition: entry.definition,
+                })
+            }
+            None => self.served.clone(),
+        };
+        self.last = Some((cluster, served.clone()));
+        Ok(served)
+    }
+
+    /// The same as things are now, for events: definitions may have changed since the last one.
+    pub(crate) fn now(&mut self, registry: &Registry, cluster: &str) -> Result<Served, Status> {
+        if !self.many {
+            return Ok(self.served.clone());
+        }
+        let snapshot = registry.inner.store.snapshot(At::Latest);
+        self.forget();
+        self.of(
+            registry,
+            snapshot.map_err(super::read_error)?.as_ref(),
+            cluster,
+        )
+    }
+
+    /// Looks at a cluster's definitions anew the next time.
+    pub(crate) fn forget(&mut self) {
+        self.last = None;
+    }
+
+    /// For a read of one cluster: what shows its objects from now on; `None` when the resource, or the version asked for,
+    /// is no longer served.
+    pub(crate) fn renew(
+        &mut self,
+        registry: &Registry,
+        snapshot: &dyn Snapshot,
+        cluster: &ClusterName,
+    ) -> Result<Option<&Served>, Status> {
+        let version = self.served.version().name.clone();
+        let served = entry_in(registry, snapshot, cluster, &self.id)?
+            .and_then(|entry| Served::new(entry.definition, &version))
+            .filter(|served| served.version().served);
+        Ok(served.map(|served| {
+            self.served = served;
+            &self.served
+        }))
+    }
+}
+
+fn entry_in(
+    registry: &Registry,
+    snapshot: &dyn Snapshot,
+    cluster: &ClusterName,
+    id: &ResourceId,
+) -> Result<Option<Entry>, Status> {
+    let kind = registry.cluster_kind(cluster)?;
+    let surface = surface::load_in(registry, snapshot, cluster, kind)?;
+    Ok(surface
+        .resource(&id.group, &id.resource)
+        .filter(|entry| entry.id().identity == id.identity)
+        .cloned())
+}
+
+/// What answers for a custom resource in the first cluster that has an object of it: what a read over all clusters is
+/// resolved by. Each object is then shown as its own cluster defines it ([`Showing`]).
 fn somewhere(
     registry: &Registry,
     snapshot: &dyn Snapshot,
@@ -143,12 +248,12 @@ fn somewhere(
         return Ok(None);
     };
     let cluster = ClusterName::new(parts.cluster);
-    let kind = registry.cluster_kind(&cluster)?;
-    let surface = surface::load_in(registry, snapshot, &cluster, kind)?;
-    Ok(surface
-        .resource(group, resource)
-        .filter(|e| e.id().identity == parts.identity)
-        .cloned())
+    entry_in(
+        registry,
+        snapshot,
+        &cluster,
+        &ResourceId::custom(group, resource),
+    )
 }
 
 /// The name in a call that is about one object.

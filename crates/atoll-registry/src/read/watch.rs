@@ -15,10 +15,12 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{
     filter::Filter,
     read_error,
-    target::Target,
+    target::{Showing, Target},
     versions::{self, Start},
 };
-use crate::{Call, Object, ObjectKey, Registry, Served, WatchOptions};
+use futures::FutureExt as _;
+
+use crate::{Call, ClusterName, INTERNAL_GROUP, Object, ObjectKey, Registry, Served, WatchOptions};
 
 /// Between two bookmarks, give or take a tenth.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
@@ -102,7 +104,7 @@ impl WatchStream {
     /// The next item; `None` after the end. Cancel safe.
     pub async fn next(&mut self) -> Option<WatchItem> {
         let item = match &mut self.source {
-            Source::Store(watch) => Some(watch.next().await),
+            Source::Store(watch) => watch.next().await,
             Source::Channel(receiver) => receiver.recv().await,
             Source::Ended => None,
         };
@@ -117,9 +119,12 @@ impl WatchStream {
 }
 
 struct StoreWatch {
+    registry: Registry,
     watch: Watch,
     filter: Filter,
-    served: Served,
+    showing: Showing,
+    /// Of a custom resource of one cluster: the changes of that cluster's surface.
+    surface: Option<(ClusterName, Watch)>,
     initial: Option<Initial>,
     bookmarks: Option<Instant>,
     after: Revision,
@@ -165,6 +170,16 @@ pub(crate) async fn watch(
         Ok(watch) => watch,
         Err(error) => return Ok(ended(error, after)),
     };
+    let surface = match &target.place {
+        Some(place) if !target.id.identity.is_empty() => {
+            let revision = snapshot.revision();
+            match store.watch(surface_prefix(&place.cluster), revision) {
+                Ok(watch) => Some((place.cluster.clone(), watch)),
+                Err(error) => return Ok(ended(error, revision)),
+            }
+        }
+        _ => None,
+    };
     let initial = match start {
         Start::State { bookmark, .. } => Some(Initial {
             prefixes: filter.prefixes(&target).into(),
@@ -177,9 +192,11 @@ pub(crate) async fn watch(
     };
     let bookmarks = options.bookmarks.then(next_bookmark);
     let watch = StoreWatch {
+        registry: registry.clone(),
         watch,
         filter,
-        served: target.served,
+        showing: Showing::new(&target),
+        surface,
         initial,
         bookmarks,
         after,
@@ -209,42 +226,104 @@ fn next_bookmark() -> Instant {
     Instant::now() + BOOKMARK_EVERY - spread + rand::random_range(Duration::ZERO..2 * spread)
 }
 
+fn surface_prefix(cluster: &ClusterName) -> Prefix {
+    Prefix::new([INTERNAL_GROUP, "surfaces", "", cluster.as_str()])
+}
+
+/// The next change of the surface; never, where none is looked at.
+async fn changed(surface: &mut Option<(ClusterName, Watch)>) -> StoreItem {
+    match surface {
+        Some((_, watch)) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// When it is time for a bookmark; never, when none was asked for.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl StoreWatch {
-    async fn next(&mut self) -> WatchItem {
+    async fn next(&mut self) -> Option<WatchItem> {
         if let Some(item) = self.next_initial() {
-            return item.unwrap_or_else(WatchItem::Error);
+            return Some(item.unwrap_or_else(WatchItem::Error));
         }
         loop {
-            let item = match self.bookmarks {
-                None => self.watch.next().await,
-                Some(due) => tokio::select! {
-                    biased;
-                    item = self.watch.next() => item,
-                    () = tokio::time::sleep_until(due) => {
-                        self.bookmarks = Some(next_bookmark());
-                        let revision = self.watch.progress().max(self.after);
-                        return WatchItem::Bookmark { revision, initial_end: false, served: self.served.clone() };
+            let item = tokio::select! {
+                biased;
+                item = self.watch.next() => item,
+                // Events before the change were queued before it: they have been told.
+                item = changed(&mut self.surface) => {
+                    match self.renew(&item) {
+                        Ok(true) => continue,
+                        Ok(false) => return None,
+                        Err(status) => return Some(WatchItem::Error(status)),
                     }
-                },
+                }
+                () = due(self.bookmarks) => {
+                    self.bookmarks = Some(next_bookmark());
+                    let revision = self.watch.progress().max(self.after);
+                    let served = self.showing.served.clone();
+                    return Some(WatchItem::Bookmark { revision, initial_end: false, served });
+                }
             };
             match item {
-                StoreItem::Event(event) => match self.tell(event) {
-                    Ok(Some(item)) => return item,
-                    Ok(None) => {}
-                    Err(status) => return WatchItem::Error(status),
-                },
+                StoreItem::Event(event) => {
+                    // A change of columns in between is one that this event is to be shown with.
+                    if let Some(item) = changed(&mut self.surface).now_or_never() {
+                        match self.renew(&item) {
+                            Ok(_) => {}
+                            Err(status) => return Some(WatchItem::Error(status)),
+                        }
+                    }
+                    match self.tell(event) {
+                        Ok(Some(item)) => return Some(item),
+                        Ok(None) => {}
+                        Err(status) => return Some(WatchItem::Error(status)),
+                    }
+                }
                 StoreItem::Progress(_) => {}
                 StoreItem::Lost(error) => {
-                    return WatchItem::Error(lost(error, self.watch.progress()));
+                    return Some(WatchItem::Error(lost(error, self.watch.progress())));
                 }
             }
         }
     }
 
+    /// After a change of the cluster's surface: shows objects as they are defined now; false when the resource is no
+    /// longer served, which ends the watch, as Kubernetes ends it.
+    fn renew(&mut self, item: &StoreItem) -> Result<bool, Status> {
+        let Some((cluster, watch)) = &mut self.surface else {
+            return Ok(true);
+        };
+        if let StoreItem::Lost(error) = item {
+            tracing::debug!(%cluster, %error, "a watch missed changes of definitions; looked at them anew");
+            *watch = self
+                .registry
+                .inner
+                .store
+                .watch(surface_prefix(cluster), self.registry.inner.store.head())
+                .map_err(read_error)?;
+        }
+        let snapshot = self
+            .registry
+            .inner
+            .store
+            .snapshot(At::Latest)
+            .map_err(read_error)?;
+        let renewed = self
+            .showing
+            .renew(&self.registry, snapshot.as_ref(), cluster)?;
+        Ok(renewed.is_some())
+    }
+
     /// The next of the initial objects, then the bookmark behind them, then nothing ever again.
     fn next_initial(&mut self) -> Option<Result<WatchItem, Status>> {
         let initial = self.initial.as_mut()?;
-        match initial.next(&self.filter, &self.served) {
+        match initial.next(&self.registry, &self.filter, &mut self.showing) {
             Err(status) => Some(Err(status)),
             Ok(Some(object)) => Some(Ok(WatchItem::Event {
                 kind: EventKind::Added,
@@ -254,7 +333,8 @@ impl StoreWatch {
             Ok(None) => {
                 let (bookmark, revision) = (initial.bookmark, initial.snapshot.revision());
                 self.initial = None;
-                let served = self.served.clone();
+                let served = self.showing.served.clone();
+                self.showing.forget();
                 bookmark.then_some(Ok(WatchItem::Bookmark {
                     revision,
                     initial_end: true,
@@ -265,7 +345,7 @@ impl StoreWatch {
     }
 
     /// An event as this watcher's selectors see it.
-    fn tell(&self, event: Arc<Event>) -> Result<Option<WatchItem>, Status> {
+    fn tell(&mut self, event: Arc<Event>) -> Result<Option<WatchItem>, Status> {
         let Some(key) = ObjectKey::parse(&event.key) else {
             return Ok(None);
         };
@@ -302,11 +382,12 @@ impl StoreWatch {
         let Some(row) = row.cloned() else {
             return Ok(None);
         };
+        let served = self.showing.now(&self.registry, key.cluster)?;
         let object = Object {
             key: event.key.clone(),
             revision: event.revision,
             row,
-            served: self.served.clone(),
+            served,
         };
         Ok(Some(WatchItem::Event {
             kind,
@@ -317,7 +398,12 @@ impl StoreWatch {
 }
 
 impl Initial {
-    fn next(&mut self, filter: &Filter, served: &Served) -> Result<Option<Object>, Status> {
+    fn next(
+        &mut self,
+        registry: &Registry,
+        filter: &Filter,
+        showing: &mut Showing,
+    ) -> Result<Option<Object>, Status> {
         loop {
             if let Some(object) = self.ready.pop_front() {
                 return crate::convert::shown(object).map(Some);
@@ -333,11 +419,12 @@ impl Initial {
                 if let Some(parts) = ObjectKey::parse(&key)
                     && filter.matches(&parts, &version.row)?
                 {
+                    let served = showing.of(registry, self.snapshot.as_ref(), parts.cluster)?;
                     self.ready.push_back(Object {
                         key: key.clone(),
                         revision: version.modified,
                         row: version.row,
-                        served: served.clone(),
+                        served,
                     });
                 }
                 self.last = Some(key);

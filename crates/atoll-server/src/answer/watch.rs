@@ -139,6 +139,8 @@ impl Watching {
         self.show.form.hash(&mut form);
         matches!(self.show.include, IncludeObject::Object).hash(&mut form);
         matches!(self.show.include, IncludeObject::None).hash(&mut form);
+        // Definitions change, and differ from cluster to cluster; their ids do too.
+        object.served.definition.id.0.hash(&mut form);
         object.served.definition.group.hash(&mut form);
         object.served.version().name.hash(&mut form);
         object.revision.hash(&mut form);
