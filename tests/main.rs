@@ -11,6 +11,7 @@ mod copies;
 mod docs;
 mod edges;
 mod informers;
+mod isolation;
 mod kill;
 mod kubectl;
 mod plugins;

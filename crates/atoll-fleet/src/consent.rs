@@ -26,20 +26,41 @@ const INVENTORY: &str = "edge.atoll.dev/inventory";
 /// KubeStellar's template expansion, announced and not built yet.
 const EXPAND: &str = "control.kubestellar.io/expand-templates";
 
-/// The logical cluster of the inventory that a policy of `cluster` uses; the error is for the policy's condition.
+/// There is no inventory where a policy says.
+pub(crate) struct NoInventory {
+    /// Where that is; empty when it says nothing.
+    pub(crate) path: String,
+    /// For the policy's condition.
+    pub(crate) why: String,
+}
+
+impl From<String> for NoInventory {
+    fn from(why: String) -> Self {
+        NoInventory {
+            path: String::new(),
+            why,
+        }
+    }
+}
+
+/// The path and the logical cluster of the inventory that a policy of `cluster` uses.
 pub(crate) fn resolve(
     resolver: &dyn ClusterResolver,
     snapshot: &dyn Snapshot,
     cluster: &str,
     spec: &Policy,
-) -> Result<ClusterName, String> {
-    let of = |path: &str| -> Result<ClusterName, String> {
+) -> Result<(String, ClusterName), NoInventory> {
+    let of = |path: &str| {
+        let no = |why| NoInventory {
+            path: path.to_owned(),
+            why,
+        };
         let found = resolver
             .resolve(path)
-            .map_err(|_| format!("there is no workspace {path:?}"))?;
+            .map_err(|_| no(format!("there is no workspace {path:?}")))?;
         match resolver.kind(&found) {
-            Ok(ClusterKind::Inventory) => Ok(found),
-            _ => Err(format!("workspace {path:?} is not of type inventory")),
+            Ok(ClusterKind::Inventory) => Ok((path.to_owned(), found)),
+            _ => Err(no(format!("workspace {path:?} is not of type inventory"))),
         }
     };
     if let Some(path) = &spec.inventory {
@@ -57,12 +78,17 @@ pub(crate) fn resolve(
         .and_then(|l| meta::annotation(l, "kcp.io/path"))
         .unwrap_or(cluster);
     match path.rsplit_once(':') {
-        Some((parent, _)) => of(&format!("{parent}:inventory")).map_err(|why| {
-            format!("{why}; name the inventory in spec.inventory or in the annotation {INVENTORY}")
+        Some((parent, _)) => of(&format!("{parent}:inventory")).map_err(|no| NoInventory {
+            why: format!(
+                "{}; name the inventory in spec.inventory or in the annotation {INVENTORY}",
+                no.why
+            ),
+            ..no
         }),
         None => Err(
             "spec.inventory is not set, and the workspace has no parent to look for one beside it"
-                .to_owned(),
+                .to_owned()
+                .into(),
         ),
     }
 }
@@ -100,11 +126,15 @@ pub(crate) fn may_place(
     };
     match authorizer.authorize_from_elsewhere(&attributes) {
         Decision::Allow => Ok(()),
-        Decision::Deny(_) | Decision::NoOpinion(_) => Err(format!(
-            "user {:?} needs the verb \"place\" on inventories.edge.atoll.dev \"cluster\" in the inventory (logical cluster {inventory})",
-            user.username
-        )),
+        Decision::Deny(_) | Decision::NoOpinion(_) => Err(no_consent(user, inventory.as_str())),
     }
+}
+
+fn no_consent(user: &UserInfo, inventory: &str) -> String {
+    format!(
+        "user {:?} needs the verb \"place\" on inventories.edge.atoll.dev \"cluster\" in the inventory {inventory}",
+        user.username
+    )
 }
 
 /// Who wrote a policy last; `None` for one that was written by the system.
@@ -167,27 +197,36 @@ impl Hook for PolicyHook {
             review.cluster.as_str(),
             &policy,
         ) {
-            Ok(inventory) => {
-                may_place(self.authorizer.as_ref(), &review.call.user, &inventory).map_err(
-                    |why| {
-                        Status::forbidden(
-                            &GroupResource::new(CONTROL, "bindingpolicies"),
-                            review.name(),
-                            why,
-                        )
-                    },
-                )?;
+            Ok((path, inventory)) => {
+                let user = &review.call.user;
+                may_place(self.authorizer.as_ref(), user, &inventory)
+                    .map_err(|_| refuse(review, &path))?;
+            }
+            // Somebody who could not learn otherwise what is there is told what somebody without consent is told.
+            Err(no)
+                if !no.path.is_empty()
+                    && !self.authorizer.may_know(&review.call.user, &no.path) =>
+            {
+                return Err(refuse(review, &no.path));
             }
             // The inventory may come later; nothing is placed until then, and its owner's consent is asked again.
-            Err(why) => review
+            Err(no) => review
                 .warnings
-                .push(format!("nothing is placed yet: {why}")),
+                .push(format!("nothing is placed yet: {}", no.why)),
         }
         let user = serde_json::to_vec(review.call.user.as_ref())
             .map_err(|e| Status::internal(e.to_string()))?;
         review.writes.push(Write::Put(key, user.into()));
         Ok(())
     }
+}
+
+fn refuse(review: &Review<'_>, inventory: &str) -> Status {
+    Status::forbidden(
+        &GroupResource::new(CONTROL, "bindingpolicies"),
+        review.name(),
+        no_consent(&review.call.user, inventory),
+    )
 }
 
 /// Refuses payload objects whose annotations of ours cannot be understood.

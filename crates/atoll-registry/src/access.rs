@@ -53,6 +53,14 @@ pub trait Authorizer: Send + Sync {
     fn authorize_from_elsewhere(&self, attributes: &Attributes) -> Decision {
         self.authorize(attributes)
     }
+
+    /// Whether a user may be told that a workspace path leads nowhere, or what sort of workspace is there: only one who
+    /// may read the Workspace that is, or would be, there. To everybody else what they may not enter and what does not
+    /// exist look the same.
+    fn may_know(&self, user: &Arc<UserInfo>, path: &str) -> bool {
+        let _ = (user, path);
+        false
+    }
 }
 
 /// What sort of logical cluster it is: the base of its surface and how its objects are treated.

@@ -18,6 +18,12 @@ impl ClusterName {
         Self(name.into())
     }
 
+    /// A logical cluster that does not exist: no path is spelled like it. Asking about it is refused in the words in which
+    /// asking about a logical cluster that one may not enter is refused.
+    pub fn nowhere() -> Self {
+        Self::new("~nowhere")
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -264,12 +264,21 @@ impl Front {
     }
 
     /// The logical clusters that the URL means.
-    fn clusters(&self, location: &Location, user: &UserInfo) -> Result<Clusters, Status> {
+    fn clusters(&self, location: &Location, user: &Arc<UserInfo>) -> Result<Clusters, Status> {
         match (&self.layout, &location.place) {
             (Layout::Single(cluster), Place::Bare) => Ok(Clusters::One(cluster.clone())),
             (Layout::Single(_), _) => Err(Status::no_such_path()),
             (Layout::Workspaces, Place::Cluster(path)) => {
-                self.registry.resolver().resolve(path).map(Clusters::One)
+                match self.registry.resolver().resolve(path) {
+                    Err(status)
+                        if matches!(status.code, 403 | 404)
+                            && !user.is_in(MASTERS)
+                            && !self.authorizer.may_know(user, path) =>
+                    {
+                        Ok(Clusters::One(ClusterName::nowhere()))
+                    }
+                    found => found.map(Clusters::One),
+                }
             }
             (Layout::Workspaces, Place::Everywhere) if user.is_in(MASTERS) => Ok(Clusters::All),
             (Layout::Workspaces, Place::Everywhere) => Err(Status::forbidden(

@@ -199,8 +199,8 @@ impl TypeLookup<'_> {
         Ok(found.map(|stored| TypeSpec::of(&reference.path, &stored.value)))
     }
 
-    /// The type with everything it extends. A type that is extended and missing is an error, worded for the user.
-    pub(crate) fn family(&self, reference: &TypeRef) -> Result<Result<Family, String>, Status> {
+    /// The type with everything it extends, or the one of them that is missing.
+    pub(crate) fn family(&self, reference: &TypeRef) -> Result<Result<Family, TypeRef>, Status> {
         let mut family = Vec::new();
         let mut waiting = vec![reference.clone()];
         while let Some(next) = waiting.pop() {
@@ -208,10 +208,7 @@ impl TypeLookup<'_> {
                 continue;
             }
             let Some(spec) = self.find(&next)? else {
-                return Ok(Err(format!(
-                    "workspacetypes.tenancy.kcp.io {:?} not found",
-                    next.name
-                )));
+                return Ok(Err(next));
             };
             waiting.extend(spec.extends.iter().rev().cloned());
             family.push(spec);

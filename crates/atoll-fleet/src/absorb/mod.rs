@@ -345,12 +345,13 @@ impl Absorb<'_> {
         let Some(policy) = self.world.policies.get(&index) else {
             return Ok(());
         };
-        let found = consent::resolve(
+        let (_, found) = consent::resolve(
             self.registry.resolver().as_ref(),
             self.snapshot,
             &policy.cluster,
             &policy.spec,
-        )?;
+        )
+        .map_err(|no| no.why)?;
         let found: Arc<str> = Arc::from(found.as_str());
         self.world
             .inventories

@@ -17,6 +17,8 @@ const GROUP: &str = "impersonate-group";
 const UID: &str = "impersonate-uid";
 const EXTRA_PREFIX: &str = "impersonate-extra-";
 const SCOPES: &str = "authentication.kcp.io/scopes";
+/// Extra field: another user whom a request may count as.
+const WARRANT: &str = "authorization.kcp.io/warrant";
 
 /// Whom a request wants to act as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +133,14 @@ impl Wish {
                     &GroupResource::new("", "groups"),
                     group,
                     "only a member of system:masters may impersonate this group",
+                ));
+            }
+            // A warrant speaks for a user nobody was asked about, in any logical cluster.
+            if self.extra.contains_key(WARRANT) {
+                return Err(Status::forbidden(
+                    &GroupResource::new("authentication.k8s.io", "userextras"),
+                    WARRANT,
+                    "only a member of system:masters may impersonate with a warrant",
                 ));
             }
             if let Some(cluster) = cluster {

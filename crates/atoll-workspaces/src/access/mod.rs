@@ -17,7 +17,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use atoll_kube::{Status, UserInfo};
-use atoll_registry::{Attributes, Authorizer, ClusterKind, ClusterName, Clusters, Decision};
+use atoll_registry::{
+    Attributes, Authorizer, ClusterKind, ClusterName, ClusterResolver as _, Clusters, Decision,
+};
 use atoll_store::Revision;
 
 use crate::cache::{EventedCache, Weigh};
@@ -62,6 +64,7 @@ impl Verdict {
         Verdict::NoOpinion(Cow::Borrowed("access denied"))
     }
 
+    /// Also for what does not exist: nobody learns from a refusal what they may not see.
     fn not_permitted() -> Self {
         Verdict::NoOpinion(Cow::Borrowed("workspace access not permitted"))
     }
@@ -189,18 +192,16 @@ impl Access {
         ask: &Ask<'_>,
         depth: Depth,
     ) -> Result<Verdict, Status> {
-        let Some(facts) = self.tree.facts(cluster.as_str())? else {
-            return Ok(Verdict::Denied(Cow::Borrowed("LogicalCluster not found")));
-        };
         let user = &*asked.user;
-        let exempt = user.is_in(GROUP_LOGICAL_CLUSTER_ADMIN) || subject::is_service_account(user);
-        if !exempt && !facts.has_required_groups(&user.groups) {
-            return Ok(Verdict::Denied(Cow::Borrowed(
-                "user is not a member of the required groups",
-            )));
-        }
         if is_reserved_write(asked) && !user.is_in(GROUP_ADMIN) {
             return Ok(Verdict::no());
+        }
+        let Some(facts) = self.tree.facts(cluster.as_str())? else {
+            return Ok(Verdict::not_permitted());
+        };
+        let exempt = user.is_in(GROUP_LOGICAL_CLUSTER_ADMIN) || subject::is_service_account(user);
+        if !exempt && !facts.has_required_groups(&user.groups) {
+            return Ok(Verdict::not_permitted());
         }
         let namespace = asked.namespace.as_deref().unwrap_or("");
         let users = effective(user, cluster.as_str());
@@ -344,6 +345,29 @@ impl Authorizer for Access {
     fn authorize_from_elsewhere(&self, asked: &Attributes) -> Decision {
         self.decide_deep(asked).into()
     }
+
+    fn may_know(&self, user: &Arc<UserInfo>, path: &str) -> bool {
+        if user.is_in(GROUP_MASTERS) {
+            return true;
+        }
+        // Down to the first step that leads nowhere, or to the end; then whoever may read that Workspace knows.
+        let mut parent = None;
+        for end in path
+            .match_indices(':')
+            .map(|(at, _)| at)
+            .chain([path.len()])
+        {
+            let found = self.tree.resolve(&path[..end]).ok();
+            if let (Some(parent), true) = (&parent, found.is_none() || end == path.len()) {
+                let begin = path[..end].rfind(':').map_or(0, |at| at + 1);
+                return self
+                    .decide(&reads_workspace(user, parent, &path[begin..end]))
+                    .is_allowed();
+            }
+            parent = found;
+        }
+        false
+    }
 }
 
 impl From<Verdict> for Decision {
@@ -363,6 +387,21 @@ fn find(grants: &Grants, user: &UserInfo, namespace: &str, ask: &Ask<'_>) -> Opt
         .find(user, namespace, ask)
         .or_else(|| grants.find(user, namespace, ask))?;
     Some(found.source.clone())
+}
+
+fn reads_workspace(user: &Arc<UserInfo>, parent: &ClusterName, name: &str) -> Attributes {
+    Attributes {
+        user: user.clone(),
+        verb: "get".to_owned(),
+        clusters: Clusters::One(parent.clone()),
+        group: TENANCY.to_owned(),
+        version: "v1alpha1".to_owned(),
+        resource: "workspaces".to_owned(),
+        subresource: None,
+        namespace: None,
+        name: Some(name.to_owned()),
+        path: None,
+    }
 }
 
 /// The status of tenancy's kinds is the system's to write.

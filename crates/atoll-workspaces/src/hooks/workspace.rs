@@ -3,9 +3,13 @@
 //! Creating one adds to the same append everything its logical cluster needs, so it is Ready in the answer. Deleting one
 //! marks its LogicalCluster in the same append; the deletion controller does the rest.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use atoll_kube::{FieldError, GroupKind, GroupResource, Row, Status, meta};
-use atoll_registry::{ClusterName, Hook, Operation, Registry, Review};
+use atoll_kube::{FieldError, GroupKind, GroupResource, Row, Status, UserInfo, meta};
+use atoll_registry::{
+    Authorizer as _, ClusterName, ClusterResolver as _, Hook, Operation, Registry, Review,
+};
 use atoll_store::{Check, Write};
 use serde_json::{Value, json};
 
@@ -146,47 +150,84 @@ impl WorkspaceHook {
                 .and_then(Value::as_str)
                 .filter(|text| !text.is_empty())
         };
-        let reference =
-            match (asked("path"), asked("name")) {
-                (Some(path), Some(name)) => TypeRef::new(path, name),
-                (None, Some(type_name)) => lookup
-                    .search_upwards(&parent.path, type_name)?
-                    .ok_or_else(|| {
-                        refuse(format!("workspace type {type_name:?} cannot be resolved"))
-                    })?,
-                (_, None) => {
-                    let default = match &parent.of_type {
-                        Some(of_type) => lookup.find(of_type)?.and_then(|spec| spec.default_child),
-                        None => None,
-                    };
-                    default.unwrap_or_else(|| TypeRef::new(ROOT, "universal"))
-                }
-            };
-        lookup.family(&reference)?.map_err(refuse)
+        let reference = match (asked("path"), asked("name")) {
+            (Some(path), Some(name)) => TypeRef::new(path, name),
+            (None, Some(type_name)) => lookup
+                .search_upwards(&parent.path, type_name)?
+                .filter(|found| self.may_know(&review.call.user, found))
+                .ok_or_else(|| {
+                    refuse(format!("workspace type {type_name:?} cannot be resolved"))
+                })?,
+            (_, None) => {
+                let default = match &parent.of_type {
+                    Some(of_type) => lookup.find(of_type)?.and_then(|spec| spec.default_child),
+                    None => None,
+                };
+                default.unwrap_or_else(|| TypeRef::new(ROOT, "universal"))
+            }
+        };
+        let missing = match lookup.family(&reference)? {
+            Ok(family) => return Ok(family),
+            Err(missing) => missing,
+        };
+        // Whether a type is there is told to those who could use it, or read the workspace it would be in.
+        let user = &review.call.user;
+        Err(refuse(if self.may_know(user, &missing) {
+            format!("workspacetypes.tenancy.kcp.io {:?} not found", missing.name)
+        } else {
+            no_use(&missing)
+        }))
+    }
+
+    fn may_know(&self, user: &Arc<UserInfo>, reference: &TypeRef) -> bool {
+        let Ok(cluster) = self.0.tree.resolve(&reference.path) else {
+            return self.0.access.may_know(user, &reference.path);
+        };
+        let read = Ask {
+            verb: "get",
+            ..use_of(reference)
+        };
+        self.0.may(user, cluster.as_str(), use_of(reference))
+            || self
+                .0
+                .access
+                .decide(&read.attributes(user.clone(), cluster.as_str()))
+                .is_allowed()
     }
 
     /// Whoever makes a workspace needs `use` on its type and on every type that one extends.
     fn check_use(&self, review: &Review<'_>, family: &Family, name: &str) -> Result<(), Status> {
-        use atoll_registry::ClusterResolver as _;
         for spec in &family.0 {
             let cluster = self.0.tree.resolve(&spec.reference.path)?;
-            let ask = Ask {
-                verb: "use",
-                group: TENANCY,
-                resource: "workspacetypes",
-                namespace: None,
-                name: &spec.reference.name,
-            };
+            let ask = use_of(&spec.reference);
             if !self.0.may(&review.call.user, cluster.as_str(), ask) {
-                let why = format!(
-                    "unable to use workspacetype {:?}: missing verb='use' permission on workspacetype",
-                    spec.reference.to_string()
-                );
-                return Err(forbidden(TENANCY, "workspaces", name, why));
+                return Err(forbidden(
+                    TENANCY,
+                    "workspaces",
+                    name,
+                    no_use(&spec.reference),
+                ));
             }
         }
         Ok(())
     }
+}
+
+fn use_of(reference: &TypeRef) -> Ask<'_> {
+    Ask {
+        verb: "use",
+        group: TENANCY,
+        resource: "workspacetypes",
+        namespace: None,
+        name: &reference.name,
+    }
+}
+
+fn no_use(reference: &TypeRef) -> String {
+    format!(
+        "unable to use workspacetype {:?}: missing verb='use' permission on workspacetype",
+        reference.to_string()
+    )
 }
 
 /// What a new Workspace may not say.
