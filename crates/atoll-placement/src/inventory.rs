@@ -4,6 +4,7 @@
 //! and `accepted` those that may be given something new. Labels are interned; a label that only one destination has costs no bitmap.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use atoll_kube::selector::{LabelSelector, Operator, Requirement};
 use roaring::RoaringBitmap;
@@ -123,6 +124,38 @@ impl Inventory {
         for (key, value) in labels {
             self.remove_label(destination.0, key, value);
         }
+    }
+
+    /// A set divided by the value of a label; `None` when the label has so many values that looking at each member is cheaper.
+    pub fn divide(
+        &self,
+        set: &Destinations,
+        key: &str,
+    ) -> Option<Vec<(Option<Arc<str>>, Destinations)>> {
+        let Some(label) = self.labels.get(key) else {
+            return Some(vec![(None, set.clone())]);
+        };
+        if label.values.len() as u64 > set.len() / 16 {
+            return None;
+        }
+        let mut rest = set.clone();
+        let mut parts = Vec::new();
+        for (value, members) in &label.values {
+            let part = match members {
+                Members::None => continue,
+                Members::One(index) if !set.contains(*index) => continue,
+                Members::One(index) => Destinations::from_iter([*index]),
+                Members::Many(members) => set & members.as_ref(),
+            };
+            if !part.is_empty() {
+                rest -= &part;
+                parts.push((Some(Arc::from(&**value)), part));
+            }
+        }
+        if !rest.is_empty() {
+            parts.push((None, rest));
+        }
+        Some(parts)
     }
 
     fn set_accepted(&mut self, destination: Destination, accepted: bool) {

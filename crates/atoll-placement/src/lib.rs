@@ -14,7 +14,9 @@
 //! | [`assign`] | who is at which revision, and what does moving mean for each copy? |
 //! | [`project`], [`health`], [`columns`], [`summary`] | what came back, is it well, and how many are? |
 //! | [`combine`] | which status does the payload object show? |
+//! | [`algebra`] | what do StatusCollectors make of all copies' statuses? |
 
+pub mod algebra;
 pub mod assign;
 pub mod bundle;
 pub mod choose;

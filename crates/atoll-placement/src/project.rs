@@ -6,6 +6,8 @@
 use atoll_kube::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::algebra::Keep;
+
 /// Fields dropped wherever they occur.
 const EVERYWHERE: &[&str] = &[
     "observedGeneration",
@@ -61,32 +63,56 @@ const BY_RESOURCE: &[(&str, &str, &[&str])] = &[
 
 /// The projection of a status.
 pub fn project(group: &str, resource: &str, status: &Value) -> Value {
+    project_keeping(group, resource, status, &Keep::nothing())
+}
+
+/// The projection of a status, with what live collectors read of it beyond the rules.
+pub fn project_keeping(group: &str, resource: &str, status: &Value, also: &Keep) -> Value {
     let own = BY_RESOURCE
         .iter()
         .find(|(g, r, _)| *g == group && *r == resource)
         .map_or(&[][..], |(_, _, fields)| fields);
-    keep(status, own, false).unwrap_or(Value::Null)
+    keep(status, own, false, &[also]).unwrap_or(Value::Null)
 }
 
-fn keep(value: &Value, own: &[&str], condition: bool) -> Option<Value> {
+/// `also` has what is kept of this value, by each path that leads here.
+fn keep(value: &Value, own: &[&str], condition: bool, also: &[&Keep]) -> Option<Value> {
+    let each = || also.iter().filter_map(|node| node.each());
     match value {
         Value::Object(map) => {
             let kept: Map<String, Value> = map
                 .iter()
-                .filter(|(name, _)| !(dropped(name, own) || condition && *name == "message"))
                 .filter_map(|(name, value)| {
-                    Some((name.clone(), keep(value, own, name == "conditions")?))
+                    let named = also.iter().filter_map(|node| node.field(name));
+                    let below: Vec<&Keep> = named.chain(each()).collect();
+                    if dropped(name, own) || condition && name == "message" {
+                        let named = || also.iter().filter_map(|node| node.field(name));
+                        if named().any(Keep::ends_here) {
+                            return Some((name.clone(), value.clone()));
+                        }
+                        named().next()?;
+                    }
+                    Some((
+                        name.clone(),
+                        keep(value, own, name == "conditions", &below)?,
+                    ))
                 })
                 .collect();
             Some(Value::Object(kept))
         }
-        Value::Array(items) => Some(Value::Array(
-            items
-                .iter()
-                .filter_map(|item| keep(item, own, condition))
-                .collect(),
-        )),
-        Value::String(text) if is_time(text) => None,
+        Value::Array(items) => {
+            let below: Vec<&Keep> = each().collect();
+            let items = items.iter();
+            Some(Value::Array(
+                items
+                    .filter_map(|item| keep(item, own, condition, &below))
+                    .collect(),
+            ))
+        }
+        Value::String(text) if is_time(text) => {
+            let named = also.iter().any(|node| node.ends_here());
+            named.then(|| value.clone())
+        }
         other => Some(other.clone()),
     }
 }
@@ -160,5 +186,51 @@ mod tests {
             project("x.io", "things", &json!({"message": "kept", "on": "2026"}))["message"],
             "kept"
         );
+    }
+
+    #[test]
+    fn what_a_collector_names_is_kept_and_nothing_else() {
+        use atoll_cel::Step;
+        let field = |name: &str| Step::Field(name.to_owned());
+        let status = json!({"phase": "Running", "startTime": "2026-11-21T04:00:00Z", "podIPs": [{"ip": "10.0.0.1"}], "seen": ["2026-11-21T04:00:00Z"],
+            "conditions": [{"type": "Ready", "message": "on a", "lastTransitionTime": "2026-11-21T04:00:00Z"}]});
+        for (path, expected) in [
+            (
+                vec![],
+                json!({"phase": "Running", "seen": [], "conditions": [{"type": "Ready"}]}),
+            ),
+            (
+                vec![field("conditions")],
+                json!({"phase": "Running", "seen": [], "conditions": [{"type": "Ready"}]}),
+            ),
+            (
+                vec![field("startTime")],
+                json!({"phase": "Running", "startTime": "2026-11-21T04:00:00Z", "seen": [], "conditions": [{"type": "Ready"}]}),
+            ),
+            (
+                vec![field("conditions"), Step::Each, field("lastTransitionTime")],
+                json!({"phase": "Running", "seen": [], "conditions": [{"type": "Ready", "lastTransitionTime": "2026-11-21T04:00:00Z"}]}),
+            ),
+            (
+                vec![field("conditions"), Step::Index(0), field("message")],
+                json!({"phase": "Running", "seen": [], "conditions": [{"type": "Ready", "message": "on a"}]}),
+            ),
+            (
+                vec![field("podIPs"), Step::Each, field("ip")],
+                json!({"phase": "Running", "podIPs": [{"ip": "10.0.0.1"}], "seen": [], "conditions": [{"type": "Ready"}]}),
+            ),
+            (
+                vec![field("seen"), Step::Each],
+                json!({"phase": "Running", "seen": ["2026-11-21T04:00:00Z"], "conditions": [{"type": "Ready"}]}),
+            ),
+        ] {
+            let mut keep = Keep::nothing();
+            keep.add(&path);
+            assert_eq!(
+                project_keeping("", "pods", &status, &keep),
+                expected,
+                "{path:?}"
+            );
+        }
     }
 }

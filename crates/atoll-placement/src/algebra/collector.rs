@@ -1,0 +1,650 @@
+//! A StatusCollector, parsed and compiled once: what is asked of the copies of an object.
+//!
+//! Always true of a [`Collector`]: its expressions compile, its columns have distinct names, and it either selects or aggregates. Equal expressions are kept (and run) once. What is
+//! wrong with a spec is reported by field, with line and column of a bad expression.
+//!
+//! | variable | is |
+//! |---|---|
+//! | `inventory.name`, `inventory.labels` | the destination's name and labels |
+//! | `obj` | the payload object, without status |
+//! | `returned.status` | what the copy reported, projected (see [`super::keep`]) |
+//! | `propagation.lastReturnedUpdateTimestamp` | when that was |
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
+
+use atoll_cel::{Environment, ObjectType, Program, Read, Step, Type};
+use atoll_kube::status::FieldError;
+use serde_json::Value;
+
+/// How many rows are shown when nothing is said.
+pub const DEFAULT_LIMIT: u64 = 20;
+/// The most rows that are ever shown: a larger `limit` is taken as this.
+pub const MOST_ROWS: u64 = 1000;
+/// The most columns of each sort.
+const MOST_COLUMNS: usize = 64;
+/// The most values that TOP shows.
+const MOST_TOP: u64 = 100;
+
+/// The variable of reported state.
+pub(crate) const RETURNED: &str = "returned";
+/// The variable of the payload object.
+pub(crate) const OBJ: &str = "obj";
+/// The variable of the destination.
+pub(crate) const INVENTORY: &str = "inventory";
+/// The variable of the report itself.
+pub(crate) const PROPAGATION: &str = "propagation";
+/// The only field of `propagation`.
+pub(crate) const RETURNED_AT: &str = "lastReturnedUpdateTimestamp";
+
+static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
+    Environment::kubernetes()
+        .variable(OBJ, Type::Dyn)
+        .variable(
+            RETURNED,
+            Type::from(ObjectType::new("returned").nullable("status", Type::Dyn)),
+        )
+        .variable(
+            INVENTORY,
+            Type::from(
+                ObjectType::new("inventory")
+                    .field("name", Type::String)
+                    .field("labels", Type::map(Type::String)),
+            ),
+        )
+        .variable(
+            PROPAGATION,
+            Type::from(ObjectType::new("propagation").field(RETURNED_AT, Type::Timestamp)),
+        )
+});
+
+/// The types of the variables that a collector's expressions can use.
+pub fn environment() -> &'static Environment {
+    &ENVIRONMENT
+}
+
+/// What a column of `combinedFields` is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Aggregation {
+    /// How many copies; with a subject, how many whose subject is not null.
+    Count,
+    /// The exact sum.
+    Sum,
+    /// The exact sum, divided.
+    Avg,
+    /// The least.
+    Min,
+    /// The most.
+    Max,
+    /// The most frequent values, so many, each with its count.
+    Top(u64),
+    /// About how many distinct values.
+    ApproxCountDistinct,
+    /// About the value below which this share lies.
+    ApproxQuantile(f64),
+}
+
+impl Aggregation {
+    /// Whether its result is an estimate.
+    pub fn is_approximate(self) -> bool {
+        matches!(
+            self,
+            Aggregation::ApproxCountDistinct | Aggregation::ApproxQuantile(_)
+        )
+    }
+
+    /// Whether it adds up or compares numbers.
+    fn needs_numbers(self) -> bool {
+        matches!(
+            self,
+            Aggregation::Sum
+                | Aggregation::Avg
+                | Aggregation::Min
+                | Aggregation::Max
+                | Aggregation::ApproxQuantile(_)
+        )
+    }
+
+    /// What has to be kept for it.
+    fn keeps(self) -> Keeps {
+        match self {
+            Aggregation::Count => Keeps::Presence,
+            Aggregation::Sum | Aggregation::Avg => Keeps::Sum,
+            Aggregation::Min | Aggregation::Max => Keeps::Order,
+            Aggregation::Top(_) => Keeps::Frequencies,
+            Aggregation::ApproxCountDistinct => Keeps::Distinct,
+            Aggregation::ApproxQuantile(_) => Keeps::Quantiles,
+        }
+    }
+}
+
+/// What is kept of the values of one subject in one group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    /// How many there are.
+    Presence,
+    /// Their exact sum.
+    Sum,
+    /// How often each number occurs.
+    Order,
+    /// How often each value occurs.
+    Frequencies,
+    /// A sketch of how many differ.
+    Distinct,
+    /// A sketch of their distribution.
+    Quantiles,
+}
+
+/// A column: an expression by its index among the collector's programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its expression.
+    pub program: usize,
+}
+
+/// A column of `combinedFields`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What is computed.
+    pub aggregation: Aggregation,
+    /// Which of the collector's accumulators it is read from; `None` counts copies.
+    pub accumulator: Option<usize>,
+}
+
+/// What several columns share: one subject, kept in one way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AccumulatorSpec {
+    /// What is kept.
+    pub keeps: Keeps,
+    /// The subject's expression.
+    pub program: usize,
+    /// The first column that reads it, to name it in errors.
+    pub column: Arc<str>,
+}
+
+/// What a collector makes of the copies that pass its filter.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shape {
+    /// A row of these columns per copy.
+    Select(Vec<Column>),
+    /// A row per group.
+    Aggregate {
+        /// What copies of one group have in common.
+        group_by: Vec<Column>,
+        /// What is computed of each group.
+        fields: Vec<Field>,
+        /// What is kept of each group.
+        accumulators: Vec<AccumulatorSpec>,
+    },
+}
+
+/// What the expressions read of a destination.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InventoryReads {
+    /// Its name.
+    pub name: bool,
+    /// All of its labels.
+    pub all_labels: bool,
+    /// These labels.
+    pub labels: BTreeSet<String>,
+}
+
+/// A parsed StatusCollector. Immutable; share it by `Arc`.
+#[derive(Debug)]
+pub struct Collector {
+    pub(crate) programs: Vec<Program>,
+    pub(crate) filter: Option<usize>,
+    pub(crate) shape: Shape,
+    limit: u64,
+    pub(crate) inventory: InventoryReads,
+    pub(crate) reads_time: bool,
+    pub(crate) status_reads: Vec<Read>,
+    pub(crate) object_reads: Vec<Read>,
+}
+
+impl PartialEq for Collector {
+    /// Whether the same is asked.
+    fn eq(&self, other: &Self) -> bool {
+        self.filter == other.filter
+            && self.shape == other.shape
+            && self.limit == other.limit
+            && self.programs.len() == other.programs.len()
+            && self
+                .programs
+                .iter()
+                .zip(&other.programs)
+                .all(|(a, b)| a.source() == b.source())
+    }
+}
+
+impl Collector {
+    /// Parses and compiles a StatusCollector's `spec`.
+    pub fn parse(spec: &Value) -> Result<Collector, Vec<FieldError>> {
+        let mut parser = Parser::default();
+        let filter = parser.filter(spec);
+        let select = parser.columns(spec, "select");
+        let group_by = parser.columns(spec, "groupBy");
+        let (fields, accumulators) = parser.fields(spec);
+        let limit = parser.limit(spec);
+        if !select.is_empty() && !fields.is_empty() {
+            parser.errors.push(FieldError::forbidden(
+                "spec.select",
+                "a collector either selects or combines: leave out select or combinedFields",
+            ));
+        }
+        if !group_by.is_empty() && fields.is_empty() {
+            parser.errors.push(FieldError::forbidden(
+                "spec.groupBy",
+                "groups are for combinedFields, of which there are none",
+            ));
+        }
+        if !parser.errors.is_empty() {
+            return Err(parser.errors);
+        }
+        let shape = if select.is_empty() {
+            Shape::Aggregate {
+                group_by,
+                fields,
+                accumulators,
+            }
+        } else {
+            Shape::Select(select)
+        };
+        Ok(Collector::compiled(parser.programs, filter, shape, limit))
+    }
+
+    fn compiled(
+        programs: Vec<Program>,
+        filter: Option<usize>,
+        shape: Shape,
+        limit: u64,
+    ) -> Collector {
+        let mut collector = Collector {
+            programs,
+            filter,
+            shape,
+            limit,
+            inventory: InventoryReads::default(),
+            reads_time: false,
+            status_reads: Vec::new(),
+            object_reads: Vec::new(),
+        };
+        // What only the shown rows of a selection read is no input of what is kept.
+        let kept: Vec<usize> = match &collector.shape {
+            Shape::Select(_) => collector.filter.into_iter().collect(),
+            Shape::Aggregate { .. } => (0..collector.programs.len()).collect(),
+        };
+        let reads: BTreeSet<Read> = kept
+            .iter()
+            .filter_map(|i| collector.programs.get(*i))
+            .flat_map(|program| program.reads().iter().cloned())
+            .collect();
+        for read in reads {
+            match read.variable.as_str() {
+                RETURNED => collector.status_reads.push(read),
+                OBJ => collector.object_reads.push(read),
+                PROPAGATION => collector.reads_time = true,
+                INVENTORY => collector.inventory.note(&read.path),
+                _ => {}
+            }
+        }
+        collector
+    }
+
+    /// How many rows are shown at most.
+    pub fn limit(&self) -> usize {
+        self.limit as usize
+    }
+
+    /// What it makes of the copies.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The names of the columns, in order.
+    pub fn column_names(&self) -> Vec<Arc<str>> {
+        match &self.shape {
+            Shape::Select(columns) => columns.iter().map(|c| c.name.clone()).collect(),
+            Shape::Aggregate {
+                group_by, fields, ..
+            } => {
+                let groups = group_by.iter().map(|c| c.name.clone());
+                groups
+                    .chain(fields.iter().map(|f| f.name.clone()))
+                    .collect()
+            }
+        }
+    }
+
+    /// What its state depends on of a destination. A change of another label concerns it only where rows are shown.
+    pub fn inventory_reads(&self) -> &InventoryReads {
+        &self.inventory
+    }
+
+    /// Everything its expressions can read of reported state, the shown rows' included: what has to be kept in projections.
+    pub fn status_paths(&self) -> impl Iterator<Item = &[Step]> {
+        self.programs
+            .iter()
+            .flat_map(Program::reads)
+            .filter(|read| read.variable == RETURNED)
+            .filter_map(|read| match read.path.split_first() {
+                Some((Step::Field(name), rest)) if name == "status" => Some(rest),
+                None => Some(&[][..]),
+                _ => None,
+            })
+    }
+
+    /// Whether any expression reads when a copy reported.
+    pub fn reads_report_time(&self) -> bool {
+        self.programs
+            .iter()
+            .flat_map(Program::reads)
+            .any(|read| read.variable == PROPAGATION)
+    }
+}
+
+impl InventoryReads {
+    fn note(&mut self, path: &[Step]) {
+        match path {
+            [Step::Field(field), ..] if field == "name" => self.name = true,
+            [Step::Field(field), Step::Field(key), ..] if field == "labels" => {
+                self.labels.insert(key.clone());
+            }
+            [Step::Field(field), ..] if field == "labels" => self.all_labels = true,
+            _ => {
+                self.name = true;
+                self.all_labels = true;
+            }
+        }
+    }
+
+    /// Whether nothing of a destination is read.
+    pub fn is_empty(&self) -> bool {
+        !self.name && !self.all_labels && self.labels.is_empty()
+    }
+
+    /// Whether a change of these labels can matter.
+    pub fn concern<'a>(&self, mut changed: impl Iterator<Item = &'a str>) -> bool {
+        changed.any(|key| self.all_labels || self.labels.contains(key))
+    }
+}
+
+#[derive(Default)]
+struct Parser {
+    programs: Vec<Program>,
+    names: BTreeSet<String>,
+    errors: Vec<FieldError>,
+}
+
+impl Parser {
+    fn filter(&mut self, spec: &Value) -> Option<usize> {
+        let source = self.text(spec, "filter", "spec.filter")?;
+        let program = self.compile(&source, "spec.filter")?;
+        self.expect(program, "spec.filter", "true or false", |t| {
+            matches!(t, Type::Bool)
+        });
+        Some(program)
+    }
+
+    fn columns(&mut self, spec: &Value, field: &str) -> Vec<Column> {
+        let mut found = Vec::new();
+        for (path, item) in self.items(spec, field) {
+            let name = self.name(&item, &path);
+            let def = format!("{path}.def");
+            let program = match self.text(&item, "def", &def) {
+                Some(source) => self.compile(&source, &def),
+                None => {
+                    self.errors.push(FieldError::required(def, "an expression"));
+                    None
+                }
+            };
+            if let (Some(name), Some(program)) = (name, program) {
+                found.push(Column { name, program });
+            }
+        }
+        found
+    }
+
+    fn fields(&mut self, spec: &Value) -> (Vec<Field>, Vec<AccumulatorSpec>) {
+        let (mut fields, mut accumulators) = (Vec::new(), Vec::<AccumulatorSpec>::new());
+        for (path, item) in self.items(spec, "combinedFields") {
+            let name = self.name(&item, &path);
+            let aggregation = self.aggregation(&item, &path);
+            let subject = format!("{path}.subject");
+            let program = match (self.text(&item, "subject", &subject), aggregation) {
+                (Some(source), aggregation) => {
+                    let program = self.compile(&source, &subject);
+                    if let (Some(program), Some(true)) =
+                        (program, aggregation.map(Aggregation::needs_numbers))
+                    {
+                        self.expect(program, &subject, "a number", |t| {
+                            matches!(t, Type::Int | Type::Uint | Type::Double | Type::String)
+                        });
+                    }
+                    program
+                }
+                (None, None | Some(Aggregation::Count)) => None,
+                (None, Some(_)) => {
+                    self.errors.push(FieldError::required(
+                        subject,
+                        "only COUNT can do without a subject",
+                    ));
+                    None
+                }
+            };
+            let (Some(name), Some(aggregation)) = (name, aggregation) else {
+                continue;
+            };
+            let keeps = aggregation.keeps();
+            let accumulator = program.map(|program| {
+                let same = |a: &AccumulatorSpec| a.program == program && a.keeps == keeps;
+                accumulators.iter().position(same).unwrap_or_else(|| {
+                    accumulators.push(AccumulatorSpec {
+                        keeps,
+                        program,
+                        column: name.clone(),
+                    });
+                    accumulators.len() - 1
+                })
+            });
+            fields.push(Field {
+                name,
+                aggregation,
+                accumulator,
+            });
+        }
+        (fields, accumulators)
+    }
+
+    fn aggregation(&mut self, item: &Value, path: &str) -> Option<Aggregation> {
+        let at = format!("{path}.type");
+        let Some(word) = self.text(item, "type", &at) else {
+            self.errors.push(FieldError::required(at, ""));
+            return None;
+        };
+        match word.as_str() {
+            "COUNT" => Some(Aggregation::Count),
+            "SUM" => Some(Aggregation::Sum),
+            "AVG" => Some(Aggregation::Avg),
+            "MIN" => Some(Aggregation::Min),
+            "MAX" => Some(Aggregation::Max),
+            "TOP" => Some(Aggregation::Top(self.top(item, path))),
+            "APPROX_COUNT_DISTINCT" => Some(Aggregation::ApproxCountDistinct),
+            "APPROX_QUANTILE" => self.quantile(item, path).map(Aggregation::ApproxQuantile),
+            _ => {
+                let known = [
+                    "COUNT",
+                    "SUM",
+                    "AVG",
+                    "MIN",
+                    "MAX",
+                    "TOP",
+                    "APPROX_COUNT_DISTINCT",
+                    "APPROX_QUANTILE",
+                ];
+                self.errors.push(FieldError::not_supported(at, word, known));
+                None
+            }
+        }
+    }
+
+    fn top(&mut self, item: &Value, path: &str) -> u64 {
+        match item.get("k") {
+            None | Some(Value::Null) => 5,
+            Some(value) => match value.as_u64() {
+                Some(k) if (1..=MOST_TOP).contains(&k) => k,
+                _ => {
+                    self.errors.push(FieldError::invalid(
+                        format!("{path}.k"),
+                        value.clone(),
+                        format!("must be between 1 and {MOST_TOP}"),
+                    ));
+                    1
+                }
+            },
+        }
+    }
+
+    fn quantile(&mut self, item: &Value, path: &str) -> Option<f64> {
+        let at = format!("{path}.quantile");
+        match item.get("quantile") {
+            None | Some(Value::Null) => {
+                self.errors.push(FieldError::required(
+                    at,
+                    "which one, between 0 and 1: 0.5 is the median",
+                ));
+                None
+            }
+            Some(value) => {
+                let share = value.as_f64().filter(|q| (0.0..=1.0).contains(q));
+                if share.is_none() {
+                    self.errors.push(FieldError::invalid(
+                        at,
+                        value.clone(),
+                        "must be a number between 0 and 1",
+                    ));
+                }
+                share
+            }
+        }
+    }
+
+    fn limit(&mut self, spec: &Value) -> u64 {
+        match spec.get("limit") {
+            // Typed clients write 0 for what was left out.
+            None | Some(Value::Null) => DEFAULT_LIMIT,
+            Some(value) => match value.as_i64() {
+                Some(0) => DEFAULT_LIMIT,
+                Some(limit) if limit > 0 => limit.unsigned_abs().min(MOST_ROWS),
+                _ => {
+                    self.errors.push(FieldError::invalid(
+                        "spec.limit",
+                        value.clone(),
+                        "must be a number of rows",
+                    ));
+                    DEFAULT_LIMIT
+                }
+            },
+        }
+    }
+
+    /// The items of a list, with their paths.
+    fn items(&mut self, spec: &Value, field: &str) -> Vec<(String, Value)> {
+        let path = format!("spec.{field}");
+        let items = match spec.get(field) {
+            None | Some(Value::Null) => return Vec::new(),
+            Some(Value::Array(items)) => items,
+            Some(other) => {
+                self.errors.push(FieldError::type_invalid(
+                    path,
+                    other.clone(),
+                    "must be a list",
+                ));
+                return Vec::new();
+            }
+        };
+        if items.len() > MOST_COLUMNS {
+            self.errors
+                .push(FieldError::too_many(path, items.len(), MOST_COLUMNS));
+            return Vec::new();
+        }
+        items
+            .iter()
+            .enumerate()
+            .map(|(i, item)| (format!("{path}[{i}]"), item.clone()))
+            .collect()
+    }
+
+    fn name(&mut self, item: &Value, path: &str) -> Option<Arc<str>> {
+        let path = format!("{path}.name");
+        let Some(name) = self.text(item, "name", &path) else {
+            self.errors.push(FieldError::required(path, ""));
+            return None;
+        };
+        if !self.names.insert(name.clone()) {
+            self.errors.push(FieldError::duplicate(path, name));
+            return None;
+        }
+        Some(name.into())
+    }
+
+    /// A text that is there and not empty.
+    fn text(&mut self, value: &Value, field: &str, path: &str) -> Option<String> {
+        match value.get(field) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => (!text.is_empty()).then(|| text.clone()),
+            Some(other) => {
+                self.errors.push(FieldError::type_invalid(
+                    path,
+                    other.clone(),
+                    "must be a string",
+                ));
+                None
+            }
+        }
+    }
+
+    /// Compiles an expression, once for equal ones.
+    fn compile(&mut self, source: &str, path: &str) -> Option<usize> {
+        if let Some(known) = self.programs.iter().position(|p| p.source() == source) {
+            return Some(known);
+        }
+        match Program::compile(environment(), source) {
+            Ok(program) => {
+                self.programs.push(program);
+                Some(self.programs.len() - 1)
+            }
+            Err(error) => {
+                self.errors.push(FieldError::invalid(
+                    path,
+                    source,
+                    format!(
+                        "line {}, column {}: {}",
+                        error.line, error.column, error.message
+                    ),
+                ));
+                None
+            }
+        }
+    }
+
+    /// Refuses an expression whose type is known and of no use here.
+    fn expect(&mut self, program: usize, path: &str, what: &str, fits: fn(&Type) -> bool) {
+        let Some(program) = self.programs.get(program) else {
+            return;
+        };
+        let output = match program.output().plain() {
+            Type::Optional(inner) => inner.plain(),
+            plain => plain,
+        };
+        if !fits(output) && !matches!(output, Type::Dyn | Type::Null) {
+            let detail = format!("must give {what}, but gives {output}");
+            let source = program.source().to_owned();
+            self.errors.push(FieldError::invalid(path, source, detail));
+        }
+    }
+}
