@@ -13,7 +13,7 @@ use crate::{Destination, Destinations};
 
 /// A set that is usually tiny: unique labels (host names, serial numbers) are common.
 #[derive(Debug, Clone, Default)]
-enum Members {
+pub(crate) enum Members {
     #[default]
     None,
     One(u32),
@@ -21,7 +21,7 @@ enum Members {
 }
 
 impl Members {
-    fn insert(&mut self, index: u32) {
+    pub(crate) fn insert(&mut self, index: u32) {
         match self {
             Members::None => *self = Members::One(index),
             Members::One(present) if *present == index => {}
@@ -34,7 +34,7 @@ impl Members {
         }
     }
 
-    fn remove(&mut self, index: u32) {
+    pub(crate) fn remove(&mut self, index: u32) {
         match self {
             Members::One(present) if *present == index => *self = Members::None,
             Members::Many(set) => {
@@ -47,7 +47,7 @@ impl Members {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Members::None)
     }
 
@@ -60,6 +60,15 @@ impl Members {
     }
 
     fn add_to(&self, target: &mut RoaringBitmap) {
+    /// The set, when it is one that has been stored as such.
+    pub(crate) fn many(&self) -> Option<&RoaringBitmap> {
+        match self {
+            Members::Many(set) => Some(set),
+            Members::None | Members::One(_) => None,
+        }
+    }
+
+    pub(crate) fn add_to(&self, target: &mut RoaringBitmap) {
         match self {
             Members::None => {}
             Members::One(index) => {

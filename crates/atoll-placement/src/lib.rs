@@ -31,6 +31,7 @@ pub mod path;
 pub mod place;
 pub mod policy;
 pub mod project;
+pub mod render;
 pub mod rollout;
 pub mod summary;
 pub mod what;
