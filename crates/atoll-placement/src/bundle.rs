@@ -73,65 +73,81 @@ impl CopyFlags {
     }
 }
 
-/// Renders an object of the payload: cleans it and hashes it. `scaled` says that a HorizontalPodAutoscaler targets it.
-pub fn render(group: &str, resource: &str, object: &Value, scaled: bool) -> Rendered {
-    let annotation = |name: &str| {
-        object
-            .pointer("/metadata/annotations")
-            .and_then(|a| a.get(name))
-            .and_then(Value::as_str)
-    };
-    let paths = |name: &str| -> Vec<String> {
-        annotation(name)
-            .into_iter()
-            .flat_map(|list| list.split(','))
-            .filter_map(|p| FieldPath::parse(p).ok())
-            .map(|p| p.to_string())
-            .collect()
-    };
-    let edge_owned = paths(EDGE_OWNED);
-    let mut initial_only = paths(INITIAL_ONLY);
-    let replicas = ".spec.replicas".to_owned();
-    if scaled && !initial_only.contains(&replicas) && !edge_owned.contains(&replicas) {
-        initial_only.push(replicas);
+/// What an object's own annotations, and its autoscaler, ask of its copies.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Paths that are the edge's.
+    pub edge_owned: Vec<String>,
+    /// Paths that are given once.
+    pub initial_only: Vec<String>,
+    /// Copies may be deleted and created anew.
+    pub replace: bool,
+}
+
+impl Wishes {
+    /// Reads an object as it is stored. `scaled` says that a HorizontalPodAutoscaler targets it.
+    pub fn of(object: &Value, scaled: bool) -> Wishes {
+        let annotation = |name: &str| {
+            object
+                .pointer("/metadata/annotations")
+                .and_then(|a| a.get(name))
+                .and_then(Value::as_str)
+        };
+        let paths = |name: &str| -> Vec<String> {
+            annotation(name)
+                .into_iter()
+                .flat_map(|list| list.split(','))
+                .filter_map(|p| FieldPath::parse(p).ok())
+                .map(|p| p.to_string())
+                .collect()
+        };
+        let edge_owned = paths(EDGE_OWNED);
+        let mut initial_only = paths(INITIAL_ONLY);
+        let replicas = ".spec.replicas".to_owned();
+        if scaled && !initial_only.contains(&replicas) && !edge_owned.contains(&replicas) {
+            initial_only.push(replicas);
+        }
+        Wishes {
+            edge_owned,
+            initial_only,
+            replace: annotation(REPLACE) == Some("true"),
+        }
     }
-    let replace = annotation(REPLACE) == Some("true");
+}
+
+/// Renders an object of the payload that is the same everywhere: cleans it and hashes it. `scaled` says that a HorizontalPodAutoscaler targets it.
+pub fn render(group: &str, resource: &str, object: &Value, scaled: bool) -> Rendered {
     let mut cleaned = object.clone();
     clean::clean(group, resource, &mut cleaned);
-    for path in edge_owned.iter().filter_map(|p| FieldPath::parse(p).ok()) {
-        path.remove(&mut cleaned);
-    }
     finish(
-        &cleaned,
+        cleaned,
         order::of(group, resource),
-        edge_owned,
-        initial_only,
-        replace,
+        &Wishes::of(object, scaled),
     )
 }
 
 /// The body of a Namespace that came along implicitly: its name only. Its details travel only when it is selected.
 pub fn render_implicit_namespace(name: &str) -> Rendered {
     let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-    finish(&body, order::NAMESPACES, Vec::new(), Vec::new(), false)
+    finish(body, order::NAMESPACES, &Wishes::default())
 }
 
-fn finish(
-    body: &Value,
-    order: OrderClass,
-    edge_owned: Vec<String>,
-    initial_only: Vec<String>,
-    replace: bool,
-) -> Rendered {
+/// The last step of every render: what is the edge's leaves the body, and it is hashed.
+pub(crate) fn finish(mut body: Value, order: OrderClass, wishes: &Wishes) -> Rendered {
+    for path in &wishes.edge_owned {
+        if let Ok(path) = FieldPath::parse(path) {
+            path.remove(&mut body);
+        }
+    }
     let body = body.to_string().into_bytes();
     let body_hash = Sha256::digest(&body).into();
     Rendered {
         body,
         body_hash,
         order,
-        edge_owned,
-        initial_only,
-        replace,
+        edge_owned: wishes.edge_owned.clone(),
+        initial_only: wishes.initial_only.clone(),
+        replace: wishes.replace,
     }
 }
 

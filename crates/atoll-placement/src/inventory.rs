@@ -59,7 +59,6 @@ impl Members {
         }
     }
 
-    fn add_to(&self, target: &mut RoaringBitmap) {
     /// The set, when it is one that has been stored as such.
     pub(crate) fn many(&self) -> Option<&RoaringBitmap> {
         match self {

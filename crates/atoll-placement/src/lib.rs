@@ -9,6 +9,7 @@
 //! | [`policy`], [`what`] | which objects does a BindingPolicy select, and which policies may an event concern? |
 //! | [`choose`] | which destinations does a policy choose, beyond labels? |
 //! | [`clean`], [`order`], [`bundle`] | what travels, when is it applied, and what is a revision's content? |
+//! | [`render`] | what does a copy look like at one destination, and who has the same? |
 //! | [`place`] | what may be added, what must be removed, what is held back as a probable accident? |
 //! | [`rollout`] | when does each destination get a new revision? |
 //! | [`assign`] | who is at which revision, and what does moving mean for each copy? |

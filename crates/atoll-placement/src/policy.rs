@@ -284,17 +284,17 @@ fn matches(selector: &LabelSelector, labels: &dyn Fn(&str) -> Option<String>) ->
     })
 }
 
-fn parse_clause(value: &Value, path: &str, errors: &mut Vec<FieldError>) -> Clause {
-    let mut clause = Clause::default();
+/// The tests of a clause, of a policy's or of anything else that chooses objects the same way.
+pub(crate) fn parse_test(value: &Value, path: &str, errors: &mut Vec<FieldError>) -> ObjectTest {
+    let mut test = ObjectTest::default();
     if !value.is_object() {
         errors.push(FieldError::type_invalid(
             path,
             value.clone(),
             "must be an object",
         ));
-        return clause;
+        return test;
     }
-    let test = &mut clause.test;
     test.api_group = match value.get("apiGroup") {
         None | Some(Value::Null) => None,
         Some(Value::String(group)) => Some(group.clone()),
@@ -319,6 +319,14 @@ fn parse_clause(value: &Value, path: &str, errors: &mut Vec<FieldError>) -> Clau
             "every object would match: at least one test must discriminate (to mean it, write objectSelectors: [{}])",
         ));
     }
+    test
+}
+
+fn parse_clause(value: &Value, path: &str, errors: &mut Vec<FieldError>) -> Clause {
+    let mut clause = Clause {
+        test: parse_test(value, path, errors),
+        modulation: Modulation::default(),
+    };
     let modulation = &mut clause.modulation;
     modulation.create_only = flag(value, "createOnly", path, errors);
     modulation.want_singleton = flag(value, "wantSingletonReportedState", path, errors);
@@ -358,7 +366,7 @@ fn selects_all_on_purpose(clause: &Value) -> bool {
     })
 }
 
-fn selectors(
+pub(crate) fn selectors(
     value: &Value,
     field: &str,
     path: &str,

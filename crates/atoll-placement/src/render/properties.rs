@@ -207,11 +207,7 @@ pub trait Properties {
     fn get(&self, destination: Destination, source: Source, name: &str) -> Option<Cow<'_, str>>;
 
     /// Everything of a source, each name once, sorted.
-    fn all(
-        &self,
-        destination: Destination,
-        source: Source,
-    ) -> Vec<(Cow<'_, str>, Cow<'_, str>)>;
+    fn all(&self, destination: Destination, source: Source) -> Vec<(Cow<'_, str>, Cow<'_, str>)>;
 
     /// Destinations by value, where that is known without asking each of them.
     fn groups(&self, source: Source, name: &str) -> Option<Groups<'_>>;

@@ -278,7 +278,8 @@ fn update<E>(
         };
         return update_member(map, name, rest, &here, change);
     }
-    if let ([Selector::Index(at)], Value::Array(items)) = (segment.selectors.as_slice(), &mut *value)
+    if let ([Selector::Index(at)], Value::Array(items)) =
+        (segment.selectors.as_slice(), &mut *value)
     {
         let len = items.len();
         let here = format!("{path}[{at}]");
@@ -347,7 +348,10 @@ fn update_member<E>(
 fn find<'v>(segments: &[Segment], value: &'v Value) -> Vec<&'v Value> {
     let mut found = vec![value];
     for segment in segments {
-        found = found.into_iter().flat_map(|v| segment.children(v)).collect();
+        found = found
+            .into_iter()
+            .flat_map(|v| segment.children(v))
+            .collect();
     }
     found
 }

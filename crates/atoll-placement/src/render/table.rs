@@ -412,7 +412,9 @@ mod tests {
     }
 
     fn reads() -> Vec<Read> {
-        let sources = Source::HOLDING.into_iter().chain([Source::Any, Source::Name]);
+        let sources = Source::HOLDING
+            .into_iter()
+            .chain([Source::Any, Source::Name]);
         sources
             .flat_map(|s| NAMES.map(|n| Read::of(s, n)))
             .collect()
@@ -453,8 +455,13 @@ mod tests {
                 let mut naive: BTreeMap<String, Destinations> = BTreeMap::new();
                 for (at, given) in &model {
                     let expected = given.get(read.source, name);
-                    prop_assert_eq!(Properties::get(&table, Destination(*at), read.source, name).as_deref(), expected);
-                    prop_assert_eq!(Properties::all(&table, Destination(*at), read.source), Properties::all(given, Destination(*at), read.source));
+                    let found = Properties::get(&table, Destination(*at), read.source, name);
+                    prop_assert_eq!(found.as_deref(), expected);
+                    let (all, expected_all) = (
+                        Properties::all(&table, Destination(*at), read.source),
+                        Properties::all(given, Destination(*at), read.source),
+                    );
+                    prop_assert_eq!(all, expected_all);
                     if let Some(value) = expected {
                         naive.entry(value.to_owned()).or_default().insert(*at);
                     }
@@ -473,10 +480,19 @@ mod tests {
         table.index([&read]);
         for at in 0..5_000u32 {
             let name = format!("edge-{at}");
-            table.set(Destination(at), &Given { name, ..Given::default() });
+            table.set(
+                Destination(at),
+                &Given {
+                    name,
+                    ..Given::default()
+                },
+            );
         }
         assert!(table.groups(Source::Any, CLUSTER_NAME).is_none());
-        assert_eq!(Properties::get(&table, Destination(77), Source::Any, CLUSTER_NAME).as_deref(), Some("edge-77"));
+        assert_eq!(
+            Properties::get(&table, Destination(77), Source::Any, CLUSTER_NAME).as_deref(),
+            Some("edge-77")
+        );
         assert!(table.bytes() < 5_000 * 32);
     }
 
@@ -485,7 +501,13 @@ mod tests {
         let mut table = PropertyTable::new();
         for round in 0..100 {
             let labels = [(format!("key-{round}"), "v".to_owned())].into();
-            table.set(Destination(0), &Given { labels, ..Given::default() });
+            table.set(
+                Destination(0),
+                &Given {
+                    labels,
+                    ..Given::default()
+                },
+            );
         }
         assert!(table.names.names.len() <= 2, "{:?}", table.names);
         table.remove(Destination(0));

@@ -75,7 +75,11 @@ impl Parser {
 
     fn unexpected(&self) -> String {
         match self.peek() {
-            Some(c) => format!("unexpected {:?} at character {}", c.to_string(), self.at + 1),
+            Some(c) => format!(
+                "unexpected {:?} at character {}",
+                c.to_string(),
+                self.at + 1
+            ),
             None => "it ends too early".to_owned(),
         }
     }
@@ -216,7 +220,10 @@ impl Parser {
                 c => text.push(c),
             }
         }
-        Err(format!("the quoted name at character {} is not closed", start + 1))
+        Err(format!(
+            "the quoted name at character {} is not closed",
+            start + 1
+        ))
     }
 
     fn unicode(&mut self) -> Parse<char> {
@@ -315,8 +322,7 @@ impl Parser {
                     .iter()
                     .take_while(|c| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E'))
                     .collect();
-                let number: Value =
-                    serde_json::from_str(&text).map_err(|_| self.unexpected())?;
+                let number: Value = serde_json::from_str(&text).map_err(|_| self.unexpected())?;
                 self.at += text.len();
                 Ok(Operand::Literal(number))
             }

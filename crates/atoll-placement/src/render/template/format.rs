@@ -193,10 +193,18 @@ impl Spec {
             ('q', Val::Text(text)) => super::strings::go_quote(&self.cut(text)),
             ('x' | 'X', Val::Text(text)) => hexadecimal(text.as_bytes(), verb),
             ('v' | 'd', Val::Int(i)) => self.signed(*i, &i.unsigned_abs().to_string()),
-            ('x', Val::Int(i)) => self.signed(*i, &self.based("0x", format!("{:x}", i.unsigned_abs()))),
-            ('X', Val::Int(i)) => self.signed(*i, &self.based("0X", format!("{:X}", i.unsigned_abs()))),
-            ('o', Val::Int(i)) => self.signed(*i, &self.based("0", format!("{:o}", i.unsigned_abs()))),
-            ('b', Val::Int(i)) => self.signed(*i, &self.based("0b", format!("{:b}", i.unsigned_abs()))),
+            ('x', Val::Int(i)) => {
+                self.signed(*i, &self.based("0x", format!("{:x}", i.unsigned_abs())))
+            }
+            ('X', Val::Int(i)) => {
+                self.signed(*i, &self.based("0X", format!("{:X}", i.unsigned_abs())))
+            }
+            ('o', Val::Int(i)) => {
+                self.signed(*i, &self.based("0", format!("{:o}", i.unsigned_abs())))
+            }
+            ('b', Val::Int(i)) => {
+                self.signed(*i, &self.based("0b", format!("{:b}", i.unsigned_abs())))
+            }
             ('c', Val::Int(i)) => u32::try_from(*i)
                 .ok()
                 .and_then(char::from_u32)
@@ -218,7 +226,10 @@ impl Spec {
                 return Err(format!("%{verb} does not show {}", value.kind()));
             }
         };
-        Ok(self.pad(shown, matches!(value, Val::Int(_) | Val::Float(_)) && verb != 'c'))
+        Ok(self.pad(
+            shown,
+            matches!(value, Val::Int(_) | Val::Float(_)) && verb != 'c',
+        ))
     }
 
     fn cut(&self, text: &str) -> String {

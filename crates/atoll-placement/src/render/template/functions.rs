@@ -118,8 +118,15 @@ impl Function {
         } else {
             format!("{} to {}", self.least, self.most)
         };
-        let s = if takes == "1" || takes == "at least 1" { "" } else { "s" };
-        Err(format!("{} takes {takes} argument{s}, not {given}", self.name))
+        let s = if takes == "1" || takes == "at least 1" {
+            ""
+        } else {
+            "s"
+        };
+        Err(format!(
+            "{} takes {takes} argument{s}, not {given}",
+            self.name
+        ))
     }
 }
 
@@ -266,8 +273,8 @@ fn slice<'a>(values: &[Val<'a>], _: &mut Meter) -> Outcome<Val<'a>> {
 fn join<'a>(values: &[Val<'a>], meter: &mut Meter) -> Outcome<Val<'a>> {
     let separator = text(values, 0)?;
     let items: Vec<String> = list(&values[1])?.iter().map(display).collect();
-    let len = items.iter().map(String::len).sum::<usize>()
-        + separator.len().saturating_mul(items.len());
+    let len =
+        items.iter().map(String::len).sum::<usize>() + separator.len().saturating_mul(items.len());
     if len > MAX_OUTPUT {
         return Err(strings::too_long());
     }

@@ -168,7 +168,11 @@ impl Template {
             source: source.into(),
             nodes: parsed.nodes,
             variables: parsed.variables,
-            reads: parsed.reads.into_iter().map(|n| Read::property(&n)).collect(),
+            reads: parsed
+                .reads
+                .into_iter()
+                .map(|n| Read::property(&n))
+                .collect(),
         })
     }
 

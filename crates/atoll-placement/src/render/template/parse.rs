@@ -221,7 +221,10 @@ impl Parser {
                 "break" | "continue" => {
                     self.next += 1;
                     if self.loops == 0 {
-                        return Err(Fault::new(at, format!("{{{{{word}}}}} outside of {{{{range}}}}")));
+                        return Err(Fault::new(
+                            at,
+                            format!("{{{{{word}}}}} outside of {{{{range}}}}"),
+                        ));
                     }
                     self.close(&word)?;
                     nodes.push(if word == "break" {
@@ -318,7 +321,10 @@ impl Parser {
     fn otherwise(&mut self, word: &str, at: usize, end: End) -> Result<Vec<Node>, Fault> {
         match end {
             End::End(_) => Ok(Vec::new()),
-            End::Source => Err(Fault::new(at, format!("{{{{{word}}}}} without {{{{end}}}}"))),
+            End::Source => Err(Fault::new(
+                at,
+                format!("{{{{{word}}}}} without {{{{end}}}}"),
+            )),
             End::Else(_) => {
                 self.skip_space();
                 if word != "range" && self.peek() == Some(&Token::Identifier(word.to_owned())) {
@@ -332,9 +338,10 @@ impl Parser {
                 match end {
                     End::End(_) => Ok(nodes),
                     End::Else(at) => Err(Fault::new(at, "a second {{else}}")),
-                    End::Source => {
-                        Err(Fault::new(at, format!("{{{{{word}}}}} without {{{{end}}}}")))
-                    }
+                    End::Source => Err(Fault::new(
+                        at,
+                        format!("{{{{{word}}}}} without {{{{end}}}}"),
+                    )),
                 }
             }
         }
@@ -450,10 +457,9 @@ impl Parser {
                 match (operands.next(), operands.next()) {
                     (Some(only), None) => Ok(only),
                     (None, _) => Err(Fault::new(at, "a value is missing")),
-                    (Some(_), Some(second)) => Err(Fault::new(
-                        at_of(&second),
-                        "only functions take arguments",
-                    )),
+                    (Some(_), Some(second)) => {
+                        Err(Fault::new(at_of(&second), "only functions take arguments"))
+                    }
                 }
             }
         }
@@ -471,14 +477,15 @@ impl Parser {
             Token::Float(f) => of(Kind::Float(f)),
             Token::Identifier(word) if word == "true" => of(Kind::Bool(true)),
             Token::Identifier(word) if word == "false" => of(Kind::Bool(false)),
-            Token::Identifier(word) => {
-                functions::find(&word).map_or_else(|| Err(unknown(&word, at)), |_| {
+            Token::Identifier(word) => functions::find(&word).map_or_else(
+                || Err(unknown(&word, at)),
+                |_| {
                     Err(Fault::new(
                         at,
                         format!("a function among arguments stands in parentheses: ({word} …)"),
                     ))
-                })
-            }
+                },
+            ),
             Token::Dot => match self.dot {
                 Dot::Properties => Ok(Operand::Properties(at)),
                 Dot::Value => of(Kind::Dot),
@@ -543,13 +550,21 @@ impl Parser {
         };
         if let (Some(how), Some(Operand::Properties(_))) = (lookup, operands.first()) {
             return match operands.as_slice() {
-                [_, Operand::Value(Expr { kind: Kind::Text(key), .. })] => {
+                [
+                    _,
+                    Operand::Value(Expr {
+                        kind: Kind::Text(key),
+                        ..
+                    }),
+                ] => {
                     let key = key.clone();
                     Ok(self.property(&key, how, at))
                 }
                 _ => Err(Fault::new(
                     at,
-                    format!("{name} takes one name in quotes here, so that what is read is known: {name} . \"name\""),
+                    format!(
+                        "{name} takes one name in quotes here, so that what is read is known: {name} . \"name\""
+                    ),
                 )),
             };
         }
@@ -569,7 +584,9 @@ impl Parser {
         let Some(function) = functions::find(name) else {
             return Err(unknown(name, at));
         };
-        function.check(arguments.len()).map_err(|why| Fault::new(at, why))?;
+        function
+            .check(arguments.len())
+            .map_err(|why| Fault::new(at, why))?;
         Ok(Operand::Value(Expr {
             at,
             kind: Kind::Call(function, arguments),

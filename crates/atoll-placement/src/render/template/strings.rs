@@ -39,7 +39,12 @@ pub(super) fn go_quote(text: &str) -> String {
             c if (c as u32) < 0x20 || c == '\x7f' => {
                 let _ = write!(out, "\\x{:02x}", c as u32);
             }
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{a0}' | '\u{200b}'..='\u{200f}') => {
+            c if c.is_control()
+                || matches!(
+                    c,
+                    '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{a0}' | '\u{200b}'..='\u{200f}'
+                ) =>
+            {
                 let _ = write!(out, "\\u{:04x}", c as u32);
             }
             c => out.push(c),
@@ -132,7 +137,10 @@ pub(super) fn indent(by: usize, text: &str) -> Outcome<String> {
     let lines = text.matches('\n').count() + 1;
     fits(text.len().saturating_add(lines.saturating_mul(by)))?;
     let blanks = " ".repeat(by);
-    Ok(format!("{blanks}{}", text.replace('\n', &format!("\n{blanks}"))))
+    Ok(format!(
+        "{blanks}{}",
+        text.replace('\n', &format!("\n{blanks}"))
+    ))
 }
 
 /// Parts between separators; without a separator, the characters.
