@@ -143,6 +143,9 @@ impl Aggregate {
         if set.is_empty() || !self.count(set.len(), old.is_some(), new.is_some()) {
             return false;
         }
+        if self.is_too_many() {
+            return true;
+        }
         evaluator.tidy();
         let mut changed = false;
         for (place, members) in classes(evaluator, roster, set) {
@@ -182,6 +185,9 @@ impl Aggregate {
         old: &Labels,
         new: &Labels,
     ) -> bool {
+        if self.is_too_many() {
+            return false;
+        }
         evaluator.tidy();
         let mut outcome = |labels: &Labels| {
             let place = evaluator.place_of_labels(labels);
@@ -211,11 +217,16 @@ impl Aggregate {
         old: Option<&Outcome>,
         new: Option<&Outcome>,
     ) -> bool {
-        if old == new {
+        let same = match (old, new) {
+            (Some(old), Some(new)) => std::ptr::eq(old, new) || old == new,
+            _ => false,
+        };
+        if same {
             // The shown rows of a selection may have changed although the filter says the same.
             return old.is_some_and(|outcome| outcome.verdict == Verdict::Selected);
         }
-        if matches!(self.rows, Rows::TooMany) {
+        if self.is_too_many() {
+            // This change was one too many.
             return true;
         }
         let specs = match &evaluator.collector().shape {

@@ -325,6 +325,16 @@ impl Collector {
         &self.inventory
     }
 
+    /// Whether a change of these labels can change what is kept or shown.
+    pub fn reads_labels<'a>(&self, changed: impl Iterator<Item = &'a str>) -> bool {
+        let mut all = InventoryReads::default();
+        let reads = self.programs.iter().flat_map(Program::reads);
+        for read in reads.filter(|read| read.variable == INVENTORY) {
+            all.note(&read.path);
+        }
+        all.concern(changed)
+    }
+
     /// Everything its expressions can read of reported state, the shown rows' included: what has to be kept in projections.
     pub fn status_paths(&self) -> impl Iterator<Item = &[Step]> {
         self.programs

@@ -18,6 +18,7 @@
 //! | [`inputs`] | what goes in: projections, objects, the roster of destinations |
 //! | [`memo`] | what does a collector make of one copy? |
 //! | [`aggregate`] | what does it make of all, after this change? |
+//! | [`board`] | which aggregates does a change concern? |
 //! | [`accumulate`], [`number`], [`sketch`] | what is kept of a group: exact numbers, and estimates |
 //! | [`select`] | which rows come first? |
 //! | [`partial`], `wire` | what is handed on, and as which bytes? |
@@ -25,6 +26,7 @@
 
 pub mod accumulate;
 pub mod aggregate;
+pub mod board;
 pub mod cell;
 pub mod collector;
 pub mod combined;
@@ -42,6 +44,7 @@ mod wire;
 mod tests;
 
 pub use aggregate::{Aggregate, Limits, Reported};
+pub use board::{Board, Copies, Entry, View};
 pub use cell::Cell;
 pub use collector::Collector;
 pub use combined::{About, combined_status};

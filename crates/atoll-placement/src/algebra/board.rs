@@ -1,0 +1,397 @@
+//! All aggregates of one center: which collectors look at which copies, and what has to happen when anything of that changes.
+//!
+//! The engine says what changed; the board knows which aggregates that concerns and which of them are shown differently now. Always true between two calls: every aggregate holds exactly
+//! the copies of its object at the members of its policy's placement, as they were last told. Ids are the engine's own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use atoll_kube::Timestamp;
+
+use super::aggregate::Aggregate;
+use super::collector::Collector;
+use super::inputs::{Projection, Roster, Sample, Subject};
+use super::keep::Keep;
+use super::memo::{Evaluator, EvaluatorStats};
+use super::partial::Partial;
+use super::table::Table;
+use crate::inventory::Labels;
+use crate::{Destination, Destinations};
+
+/// What one copy reported: its projection, and when, if anyone asks.
+pub type Report = (Arc<Projection>, Option<Timestamp>);
+
+/// What the copies of objects reported so far: the engine's columns. Always as the board was last told.
+pub trait Copies<O> {
+    /// The distinct reports of an object's copies, each with where.
+    fn reports(&self, object: O) -> Vec<(Report, Destinations)>;
+    /// What one copy reported.
+    fn report(&self, object: O, destination: Destination) -> Option<Report>;
+}
+
+/// One object under one policy, and the collectors that look at it.
+#[derive(Debug, Clone)]
+pub struct Entry<C> {
+    /// The object.
+    pub subject: Subject,
+    /// Where the policy placed it.
+    pub members: Destinations,
+    /// Who looks at it, there or not.
+    pub collectors: BTreeSet<C>,
+}
+
+#[derive(Debug)]
+struct Held<C> {
+    subject: Subject,
+    members: Destinations,
+    /// `None`: there is no such collector.
+    aggregates: BTreeMap<C, Option<Aggregate>>,
+}
+
+/// All aggregates. `O` names objects, `P` policies, `C` collectors.
+#[derive(Debug)]
+pub struct Board<O, P, C> {
+    evaluators: BTreeMap<C, Evaluator>,
+    entries: BTreeMap<(O, P), Held<C>>,
+    dirty: BTreeSet<(O, P)>,
+}
+
+impl<O, P, C> Default for Board<O, P, C> {
+    fn default() -> Self {
+        Board {
+            evaluators: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+        }
+    }
+}
+
+/// What the board needs to see beside a change.
+#[derive(Clone, Copy)]
+pub struct View<'a, O> {
+    /// The destinations.
+    pub roster: &'a dyn Roster,
+    /// The columns.
+    pub copies: &'a dyn Copies<O>,
+}
+
+impl<O: Ord + Copy, P: Ord + Copy, C: Ord + Clone> Board<O, P, C> {
+    /// A board with nothing on it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A collector is new, edited, or (`None`) gone.
+    pub fn set_collector(&mut self, view: View<'_, O>, id: C, collector: Option<Arc<Collector>>) {
+        match &collector {
+            None => {
+                if self.evaluators.remove(&id).is_none() {
+                    return;
+                }
+            }
+            Some(collector) => {
+                let known = self.evaluators.get(&id);
+                if known.is_some_and(|known| known.collector().as_ref() == collector.as_ref()) {
+                    return;
+                }
+                let evaluator = Evaluator::new(collector.clone());
+                self.evaluators.insert(id.clone(), evaluator);
+            }
+        }
+        for (key, held) in &mut self.entries {
+            let Some(aggregate) = held.aggregates.get_mut(&id) else {
+                continue;
+            };
+            let evaluator = self.evaluators.get_mut(&id);
+            *aggregate = evaluator.map(|e| build(e, view, key.0, &held.subject, &held.members));
+            self.dirty.insert(*key);
+        }
+    }
+
+    /// An object under a policy is new, changed in any way, or (`None`) gone.
+    pub fn set_entry(&mut self, view: View<'_, O>, object: O, policy: P, entry: Option<Entry<C>>) {
+        let key = (object, policy);
+        let Some(entry) = entry.filter(|entry| !entry.collectors.is_empty()) else {
+            if self.entries.remove(&key).is_some() {
+                self.dirty.insert(key);
+            }
+            return;
+        };
+        let Some(held) = self.entries.get_mut(&key) else {
+            let mut held = Held {
+                subject: entry.subject,
+                members: entry.members,
+                aggregates: BTreeMap::new(),
+            };
+            for id in entry.collectors {
+                let evaluator = self.evaluators.get_mut(&id);
+                let aggregate =
+                    evaluator.map(|e| build(e, view, object, &held.subject, &held.members));
+                held.aggregates.insert(id, aggregate);
+            }
+            self.entries.insert(key, held);
+            self.dirty.insert(key);
+            return;
+        };
+        held.aggregates
+            .retain(|id, _| entry.collectors.contains(id));
+        let joined = &entry.members - &held.members;
+        let left = &held.members - &entry.members;
+        let moved = if joined.is_empty() && left.is_empty() {
+            Vec::new()
+        } else {
+            view.copies.reports(object)
+        };
+        for (id, aggregate) in &mut held.aggregates {
+            let (Some(aggregate), Some(evaluator)) = (aggregate, self.evaluators.get_mut(id))
+            else {
+                continue;
+            };
+            if aggregate.retarget(evaluator, entry.subject.clone()) {
+                *aggregate = build(evaluator, view, object, &entry.subject, &entry.members);
+                continue;
+            }
+            for (report, set) in &moved {
+                let sample = Some(sample(report));
+                aggregate.change(evaluator, view.roster, &(set & &left), sample, None);
+                aggregate.change(evaluator, view.roster, &(set & &joined), None, sample);
+            }
+        }
+        held.subject = entry.subject;
+        held.members = entry.members;
+        for id in entry.collectors {
+            if held.aggregates.contains_key(&id) {
+                continue;
+            }
+            let evaluator = self.evaluators.get_mut(&id);
+            let aggregate = evaluator.map(|e| build(e, view, object, &held.subject, &held.members));
+            held.aggregates.insert(id, aggregate);
+        }
+        // Whatever changed: a selection may show the object itself, and rendering tells.
+        self.dirty.insert(key);
+    }
+
+    /// The copies of an object at these destinations reported `old` before and `new` now; `None` is nothing, or a copy without a status.
+    pub fn report(
+        &mut self,
+        roster: &dyn Roster,
+        object: O,
+        set: &Destinations,
+        old: Option<Sample<'_>>,
+        new: Option<Sample<'_>>,
+    ) where
+        P: Bounded,
+    {
+        for (key, held) in self
+            .entries
+            .range_mut((object, P::LEAST)..=(object, P::GREATEST))
+        {
+            let here = set & &held.members;
+            if here.is_empty() {
+                continue;
+            }
+            let mut shown = old.is_some() != new.is_some();
+            for (id, aggregate) in &mut held.aggregates {
+                if let (Some(aggregate), Some(evaluator)) = (aggregate, self.evaluators.get_mut(id))
+                {
+                    shown |= aggregate.change(evaluator, roster, &here, old, new);
+                }
+            }
+            if shown {
+                self.dirty.insert(*key);
+            }
+        }
+    }
+
+    /// A destination's labels changed.
+    pub fn relabel(
+        &mut self,
+        view: View<'_, O>,
+        destination: Destination,
+        old: &Labels,
+        new: &Labels,
+    ) {
+        let keys = || old.keys().chain(new.keys());
+        let changed: BTreeSet<&str> = keys()
+            .filter(|key| old.get(*key) != new.get(*key))
+            .map(String::as_str)
+            .collect();
+        let concerned: BTreeSet<C> = self
+            .evaluators
+            .iter()
+            .filter(|(_, e)| e.collector().reads_labels(changed.iter().copied()))
+            .map(|(id, _)| id.clone())
+            .collect();
+        if concerned.is_empty() {
+            return;
+        }
+        let name = view.roster.name(destination);
+        for (key, held) in &mut self.entries {
+            if !held.members.contains(destination.0)
+                || held.aggregates.keys().all(|id| !concerned.contains(id))
+            {
+                continue;
+            }
+            let Some(report) = view.copies.report(key.0, destination) else {
+                continue;
+            };
+            for (id, aggregate) in &mut held.aggregates {
+                if !concerned.contains(id) {
+                    continue;
+                }
+                if let (Some(aggregate), Some(evaluator)) = (aggregate, self.evaluators.get_mut(id))
+                    && aggregate.relabel(evaluator, &name, destination, sample(&report), old, new)
+                {
+                    self.dirty.insert(*key);
+                }
+            }
+        }
+    }
+
+    /// What may be shown differently since this was last asked. Aggregates that had to give up and can come back are built anew.
+    pub fn take_dirty(&mut self, view: View<'_, O>) -> BTreeSet<(O, P)> {
+        let dirty = std::mem::take(&mut self.dirty);
+        for key in &dirty {
+            let Some(held) = self.entries.get_mut(key) else {
+                continue;
+            };
+            for (id, aggregate) in &mut held.aggregates {
+                if let (Some(aggregate), Some(evaluator)) = (aggregate, self.evaluators.get_mut(id))
+                    && aggregate.wants_rebuild()
+                {
+                    *aggregate = build(evaluator, view, key.0, &held.subject, &held.members);
+                }
+            }
+        }
+        dirty
+    }
+
+    /// What is shown of an object under a policy, by collector; `None` when no collector looks at it. A collector that does not exist has no table.
+    pub fn tables(&mut self, view: View<'_, O>, object: O, policy: P) -> Option<Vec<(C, Table)>> {
+        self.each(object, policy, |aggregate, evaluator| {
+            aggregate.table(evaluator, view.roster, &|d| view.copies.report(object, d))
+        })
+    }
+
+    /// What is handed on of an object under a policy, by collector.
+    pub fn partials(
+        &mut self,
+        view: View<'_, O>,
+        object: O,
+        policy: P,
+    ) -> Option<Vec<(C, Partial)>> {
+        self.each(object, policy, |aggregate, evaluator| {
+            aggregate.partial(evaluator, view.roster, &|d| view.copies.report(object, d))
+        })
+    }
+
+    fn each<T>(
+        &mut self,
+        object: O,
+        policy: P,
+        mut make: impl FnMut(&Aggregate, &mut Evaluator) -> T,
+    ) -> Option<Vec<(C, T)>> {
+        let held = self.entries.get(&(object, policy))?;
+        let mut made = Vec::new();
+        for (id, aggregate) in &held.aggregates {
+            if let (Some(aggregate), Some(evaluator)) = (aggregate, self.evaluators.get_mut(id)) {
+                made.push((id.clone(), make(aggregate, evaluator)));
+            }
+        }
+        Some(made)
+    }
+
+    /// Collectors that an object under a policy names and that do not exist.
+    pub fn missing(&self, object: O, policy: P) -> Vec<&C> {
+        let held = self.entries.get(&(object, policy)).into_iter();
+        held.flat_map(|held| &held.aggregates)
+            .filter(|(_, aggregate)| aggregate.is_none())
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    /// What projections of an object's statuses have to keep for those who look at it.
+    pub fn keep(&self, object: O) -> Keep
+    where
+        P: Bounded,
+    {
+        let entries = self
+            .entries
+            .range((object, P::LEAST)..=(object, P::GREATEST));
+        let ids: BTreeSet<&C> = entries
+            .flat_map(|(_, held)| held.aggregates.keys())
+            .collect();
+        let evaluators = ids.into_iter().filter_map(|id| self.evaluators.get(id));
+        Keep::of(evaluators.map(|evaluator| evaluator.collector().as_ref()))
+    }
+
+    /// Which objects under which policies are looked at.
+    pub fn entries(&self) -> impl Iterator<Item = (O, P)> + '_ {
+        self.entries.keys().copied()
+    }
+
+    /// One aggregate.
+    pub fn aggregate(&self, object: O, policy: P, collector: &C) -> Option<&Aggregate> {
+        self.entries
+            .get(&(object, policy))?
+            .aggregates
+            .get(collector)?
+            .as_ref()
+    }
+
+    /// What a collector has computed.
+    pub fn stats(&self, collector: &C) -> Option<EvaluatorStats> {
+        self.evaluators.get(collector).map(Evaluator::stats)
+    }
+
+    /// About how many bytes all of it keeps.
+    pub fn bytes(&self) -> usize {
+        let memos: usize = self.evaluators.values().map(|e| e.stats().bytes).sum();
+        let kept = self
+            .entries
+            .values()
+            .flat_map(|held| held.aggregates.values());
+        memos + kept.flatten().map(Aggregate::bytes).sum::<usize>()
+    }
+}
+
+/// Ids with a least and a greatest one, so that everything of one object is a range.
+pub trait Bounded {
+    /// The least.
+    const LEAST: Self;
+    /// The greatest.
+    const GREATEST: Self;
+}
+
+impl Bounded for u32 {
+    const LEAST: u32 = u32::MIN;
+    const GREATEST: u32 = u32::MAX;
+}
+
+impl Bounded for u64 {
+    const LEAST: u64 = u64::MIN;
+    const GREATEST: u64 = u64::MAX;
+}
+
+fn sample(report: &Report) -> Sample<'_> {
+    Sample {
+        projection: &report.0,
+        at: report.1,
+    }
+}
+
+fn build<O: Copy>(
+    evaluator: &mut Evaluator,
+    view: View<'_, O>,
+    object: O,
+    subject: &Subject,
+    members: &Destinations,
+) -> Aggregate {
+    let reports = view.copies.reports(object);
+    let here: Vec<(&Report, Destinations)> = reports
+        .iter()
+        .map(|(report, set)| (report, set & members))
+        .collect();
+    let samples = here.iter().map(|(report, set)| (sample(report), set));
+    Aggregate::build(evaluator, view.roster, subject.clone(), samples)
+}
