@@ -15,7 +15,10 @@ pub struct Environment {
 impl Environment {
     /// Kubernetes 1.36: its functions, no variables, no limit on the estimated cost.
     pub fn kubernetes() -> Environment {
-        Environment { variables: Arc::default(), cost_limit: None }
+        Environment {
+            variables: Arc::default(),
+            cost_limit: None,
+        }
     }
 
     /// Adds (or replaces) a variable.

@@ -13,6 +13,21 @@ pub struct CompileError {
     pub message: String,
 }
 
+impl CompileError {
+    /// The message with the line it is about, as upstream shows it.
+    pub fn render(&self, source: &str) -> String {
+        let line = source
+            .lines()
+            .nth(self.line as usize - 1)
+            .unwrap_or_default();
+        let dots = ".".repeat(self.column as usize - 1);
+        format!(
+            "ERROR: <input>:{}:{}: {}\n | {line}\n | {dots}^",
+            self.line, self.column, self.message
+        )
+    }
+}
+
 impl fmt::Display for CompileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.line, self.column, self.message)

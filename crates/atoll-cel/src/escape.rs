@@ -58,7 +58,9 @@ pub fn escape(name: &str) -> Option<String> {
 
 /// The property that an identifier names; `None` when no property escapes to it.
 pub fn unescape(identifier: &str) -> Option<String> {
-    if let Some(word) = identifier.strip_prefix("__").and_then(|w| w.strip_suffix("__"))
+    if let Some(word) = identifier
+        .strip_prefix("__")
+        .and_then(|w| w.strip_suffix("__"))
         && RESERVED.contains(&word)
     {
         return Some(word.to_owned());
@@ -67,7 +69,12 @@ pub fn unescape(identifier: &str) -> Option<String> {
     let mut rest = identifier;
     'text: while let Some(c) = rest.chars().next() {
         if rest.starts_with("__") {
-            for (written, meant) in [("__underscores__", "__"), ("__dot__", "."), ("__dash__", "-"), ("__slash__", "/")] {
+            for (written, meant) in [
+                ("__underscores__", "__"),
+                ("__dot__", "."),
+                ("__dash__", "-"),
+                ("__slash__", "/"),
+            ] {
                 if let Some(after) = rest.strip_prefix(written) {
                     out.push_str(meant);
                     rest = after;

@@ -16,11 +16,17 @@
 //! assert_eq!(answer, Ok(Value::Bool(true)));
 //! ```
 
+mod check;
+mod cost;
 mod environment;
 mod error;
 mod escape;
+mod eval;
+mod library;
 mod program;
 mod reads;
+mod schema;
+mod syntax;
 mod time;
 mod types;
 mod value;

@@ -1,22 +1,29 @@
 //! A compiled expression, and the door to evaluate it.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use crate::check::node::Node;
 use crate::environment::Environment;
-use crate::error::{CompileError, EvalError};
-use crate::reads::Read;
+use crate::error::{CompileError, EvalError, EvalErrorKind};
+use crate::eval::Evaluator;
+use crate::eval::machine::{Evaluated, Machine, Stop};
+use crate::eval::val::Val;
+use crate::reads::{self, Read};
+use crate::syntax::{self, Fault};
 use crate::types::Type;
 use crate::value::Value;
+use crate::{check, cost};
 
 /// A compiled expression. Immutable; share it by `Arc`.
 #[derive(Debug)]
 pub struct Program {
     source: String,
-    output: Type,
+    node: Node,
+    variables: Vec<(Arc<str>, Type)>,
     reads: Vec<Read>,
-    cost: u64,
+    cost: (u64, u64),
 }
 
 /// How much an evaluation may spend. Memory follows from it: at most 64 bytes per unit, and never less than a mebibyte.
@@ -36,14 +43,14 @@ impl Default for Budget {
 /// The values of variables for one evaluation. JSON trees are borrowed and read lazily, as the variable's declared type says.
 #[derive(Debug, Default)]
 pub struct Bindings<'a> {
-    entries: BTreeMap<&'a str, Bound<'a>>,
+    entries: Vec<(&'a str, Bound<'a>)>,
 }
 
 #[derive(Debug)]
 enum Bound<'a> {
     Json(&'a Json),
     Absent,
-    Value(Value),
+    Value(Val<'static>),
 }
 
 impl<'a> Bindings<'a> {
@@ -55,35 +62,90 @@ impl<'a> Bindings<'a> {
     /// Binds a JSON tree. Nothing is copied; a JSON integer is an int, any other number a double.
     #[must_use]
     pub fn json(mut self, name: &'a str, value: &'a Json) -> Bindings<'a> {
-        self.entries.insert(name, Bound::Json(value));
+        self.bind(name, Bound::Json(value));
         self
     }
 
     /// Binds a variable of an optional type (`optionalOldSelf`).
     #[must_use]
     pub fn optional_json(mut self, name: &'a str, value: Option<&'a Json>) -> Bindings<'a> {
-        self.entries.insert(name, value.map_or(Bound::Absent, Bound::Json));
+        self.bind(name, value.map_or(Bound::Absent, Bound::Json));
         self
     }
 
     /// Binds a value.
     #[must_use]
     pub fn value(mut self, name: &'a str, value: Value) -> Bindings<'a> {
-        self.entries.insert(name, Bound::Value(value));
+        self.bind(name, Bound::Value(Val::from_value(&value)));
         self
+    }
+
+    fn bind(&mut self, name: &'a str, bound: Bound<'a>) {
+        match self.entries.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, before)) => *before = bound,
+            None => self.entries.push((name, bound)),
+        }
+    }
+
+    /// The value of a variable of a declared type.
+    pub(crate) fn get<'b>(&'b self, name: &Arc<str>, declared: &'b Type) -> Evaluated<Val<'b>> {
+        match self.entries.iter().find(|(known, _)| *known == &**name) {
+            Some((_, Bound::Json(json))) => Val::from_json(json, declared),
+            Some((_, Bound::Absent)) => Ok(Val::Optional(None)),
+            Some((_, Bound::Value(value))) => Ok(value.clone()),
+            None => Err(Stop::Unbound(name.clone())),
+        }
     }
 }
 
 impl Program {
     /// Compiles a text: parses it, checks its types, estimates its cost.
     pub fn compile(environment: &Environment, source: &str) -> Result<Program, CompileError> {
-        let _ = environment;
-        Err(CompileError { line: 1, column: 1, message: format!("cannot compile {source:?}: the compiler is not built in yet") })
+        let (checked, at) =
+            Program::check(environment, source).map_err(|fault| located(source, &fault))?;
+        let range = cost::range(&checked.node, &checked.variables);
+        if let Some(limit) = environment.limit()
+            && range.max > limit
+        {
+            let message = format!(
+                "estimated cost of the expression is too high: up to {}, at most {limit} is allowed",
+                range.max
+            );
+            return Err(located(source, &Fault::new(at, message)));
+        }
+        let reads = reads::reads(&checked.node, &checked.variables);
+        Ok(Program {
+            source: source.to_owned(),
+            node: checked.node,
+            variables: checked.variables,
+            reads,
+            cost: (range.min, range.max),
+        })
+    }
+
+    /// As [`Program::compile`], and the answers must be of a type (or `dyn`).
+    pub fn compile_to(
+        environment: &Environment,
+        source: &str,
+        wanted: &Type,
+    ) -> Result<Program, CompileError> {
+        let program = Program::compile(environment, source)?;
+        let output = program.output();
+        if output == wanted.plain() || matches!(output, Type::Dyn) || matches!(wanted, Type::Dyn) {
+            return Ok(program);
+        }
+        let message = format!("must evaluate to {wanted}, but evaluates to {output}");
+        Err(located(source, &Fault::new(program.node.at, message)))
+    }
+
+    fn check(environment: &Environment, source: &str) -> Result<(check::Checked, u32), Fault> {
+        let expression = syntax::parse(source)?;
+        Ok((check::check(environment, &expression)?, expression.at))
     }
 
     /// The type of the answers.
     pub fn output(&self) -> &Type {
-        &self.output
+        self.node.output.plain()
     }
 
     /// The text this was compiled from.
@@ -93,7 +155,12 @@ impl Program {
 
     /// What an evaluation can cost at worst, given the sizes known from the variables' types; `u64::MAX` when there is no bound.
     pub fn estimated_cost(&self) -> u64 {
-        self.cost
+        self.cost.1
+    }
+
+    /// What an evaluation costs at least.
+    pub fn least_cost(&self) -> u64 {
+        self.cost.0
     }
 
     /// What an evaluation can read, sorted, no read within another.
@@ -109,7 +176,45 @@ impl Program {
 
     /// Evaluates and takes what it cost out of the budget, also when it fails: for a budget shared by several evaluations.
     pub fn spend(&self, bindings: &Bindings<'_>, budget: &mut Budget) -> Result<Value, EvalError> {
-        let _ = (bindings, budget);
-        Err(EvalError { kind: crate::EvalErrorKind::Expression, message: "the evaluator is not built in yet".to_owned() })
+        let mut evaluator = Evaluator::new(Machine::new(budget.cost), &self.variables, bindings);
+        let result = evaluator
+            .eval(&self.node)
+            .and_then(|value| evaluator.machine.own(&value));
+        budget.cost = evaluator.machine.left();
+        result.map_err(|stop| match stop {
+            Stop::Fault(message) => EvalError {
+                kind: EvalErrorKind::Expression,
+                message: message.into_owned(),
+            },
+            Stop::Unbound(name) => EvalError {
+                kind: EvalErrorKind::Unbound,
+                message: format!("no such attribute(s): {name}"),
+            },
+            Stop::Budget => EvalError {
+                kind: EvalErrorKind::BudgetExceeded,
+                message: "operation cancelled: actual cost limit exceeded".to_owned(),
+            },
+        })
+    }
+}
+
+fn located(source: &str, fault: &Fault) -> CompileError {
+    let mut at = (fault.at as usize).min(source.len());
+    while !source.is_char_boundary(at) {
+        at -= 1;
+    }
+    let before = &source[..at];
+    let line = before.matches('\n').count() as u32 + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count() as u32
+        + 1;
+    CompileError {
+        line,
+        column,
+        message: fault.message.clone(),
     }
 }

@@ -99,7 +99,10 @@ pub struct Field {
 impl ObjectType {
     /// An object without fields; the name is what messages and `type(x)` show.
     pub fn new(name: impl Into<String>) -> ObjectType {
-        ObjectType { name: name.into(), fields: BTreeMap::new() }
+        ObjectType {
+            name: name.into(),
+            fields: BTreeMap::new(),
+        }
     }
 
     /// Adds the field of a JSON property, selected by its escaped name ([`crate::escape`]). A property that no identifier can name is left out, as upstream does.
@@ -114,7 +117,14 @@ impl ObjectType {
 
     fn add(mut self, property: String, value: Type, nullable: bool) -> ObjectType {
         if let Some(identifier) = crate::escape(&property) {
-            self.fields.insert(identifier, Field { property, value, nullable });
+            self.fields.insert(
+                identifier,
+                Field {
+                    property,
+                    value,
+                    nullable,
+                },
+            );
         }
         self
     }
@@ -131,7 +141,9 @@ impl ObjectType {
 
     /// All fields by the identifiers that select them.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &Field)> {
-        self.fields.iter().map(|(identifier, field)| (identifier.as_str(), field))
+        self.fields
+            .iter()
+            .map(|(identifier, field)| (identifier.as_str(), field))
     }
 }
 
@@ -164,7 +176,10 @@ impl Type {
     fn noted(self, note: impl FnOnce(&mut Bounds)) -> Type {
         let mut noted = match self {
             Type::Noted(noted) => Noted::clone(&noted),
-            inner => Noted { inner, bounds: Bounds::default() },
+            inner => Noted {
+                inner,
+                bounds: Bounds::default(),
+            },
         };
         note(&mut noted.bounds);
         Type::Noted(Arc::new(noted))

@@ -83,7 +83,11 @@ impl Value {
             Value::Timestamp(t) => Json::from(t.to_string()),
             Value::Duration(d) => Json::from(d.to_string()),
             Value::List(items) => items.iter().map(Value::to_json).collect(),
-            Value::Map(map) => Json::Object(map.iter().map(|(key, value)| (key.to_string(), value.to_json())).collect()),
+            Value::Map(map) => Json::Object(
+                map.iter()
+                    .map(|(key, value)| (key.to_string(), value.to_json()))
+                    .collect(),
+            ),
             Value::Optional(Some(value)) => value.to_json(),
             Value::Type(name) | Value::Opaque(_, name) => Json::from(&**name),
         }
@@ -178,7 +182,12 @@ fn canonical(value: &Value, out: &mut String) {
         },
         Value::String(s) => drop(write!(out, "{s:?}")),
         Value::Bytes(b) => drop(write!(out, "b{b:?}")),
-        Value::Timestamp(t) => drop(write!(out, "T{:012}.{:09}", i128::from(t.seconds) + 62_135_596_800, t.nanos)),
+        Value::Timestamp(t) => drop(write!(
+            out,
+            "T{:012}.{:09}",
+            i128::from(t.seconds) + 62_135_596_800,
+            t.nanos
+        )),
         Value::Duration(d) => drop(write!(out, "D{:+020}", d.nanos)),
         Value::List(items) => {
             out.push('[');
@@ -253,8 +262,14 @@ impl Number {
             Number::Int(_) => Some(self),
             Number::Uint(u) => Some(i64::try_from(u).map_or(self, Number::Int)),
             Number::Double(d) if d.fract() != 0.0 || !d.is_finite() => None,
-            Number::Double(d) if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&d) => Some(Number::Int(d as i64)),
-            Number::Double(d) if (0.0..18_446_744_073_709_551_616.0).contains(&d) => Some(Number::Uint(d as u64)),
+            Number::Double(d)
+                if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&d) =>
+            {
+                Some(Number::Int(d as i64))
+            }
+            Number::Double(d) if (0.0..18_446_744_073_709_551_616.0).contains(&d) => {
+                Some(Number::Uint(d as u64))
+            }
             Number::Double(_) => None,
         }
     }
@@ -269,7 +284,9 @@ impl Number {
             (Number::Double(a), Number::Double(b)) => a.partial_cmp(&b),
             (Number::Double(a), Number::Int(b)) => compare_double(a, i128::from(b)),
             (Number::Double(a), Number::Uint(b)) => compare_double(a, i128::from(b)),
-            (Number::Int(_) | Number::Uint(_), Number::Double(_)) => other.compare(self).map(Ordering::reverse),
+            (Number::Int(_) | Number::Uint(_), Number::Double(_)) => {
+                other.compare(self).map(Ordering::reverse)
+            }
         }
     }
 }
@@ -281,7 +298,11 @@ fn compare_double(a: f64, b: i128) -> Option<Ordering> {
     }
     // The conversion saturates, far outside of b's range; what it cuts off decides between equals.
     let whole = a.trunc();
-    Some((whole as i128).cmp(&b).then_with(|| (a - whole).partial_cmp(&0.0).unwrap_or(Ordering::Equal)))
+    Some(
+        (whole as i128)
+            .cmp(&b)
+            .then_with(|| (a - whole).partial_cmp(&0.0).unwrap_or(Ordering::Equal)),
+    )
 }
 
 impl Key {
@@ -353,14 +374,16 @@ impl Hash for Key {
             Key::Null => {}
             Key::Bool(b) => b.hash(state),
             Key::String(s) | Key::Other(s) => s.hash(state),
-            Key::Int(_) | Key::Uint(_) | Key::Double(_) => match self.number().and_then(Number::integral) {
-                Some(Number::Int(i)) => i128::from(i).hash(state),
-                Some(Number::Uint(u)) => i128::from(u).hash(state),
-                _ => match self {
-                    Key::Double(d) if !d.is_nan() => d.to_bits().hash(state),
-                    _ => u64::MAX.hash(state),
-                },
-            },
+            Key::Int(_) | Key::Uint(_) | Key::Double(_) => {
+                match self.number().and_then(Number::integral) {
+                    Some(Number::Int(i)) => i128::from(i).hash(state),
+                    Some(Number::Uint(u)) => i128::from(u).hash(state),
+                    _ => match self {
+                        Key::Double(d) if !d.is_nan() => d.to_bits().hash(state),
+                        _ => u64::MAX.hash(state),
+                    },
+                }
+            }
         }
     }
 }
@@ -390,9 +413,12 @@ impl From<&Json> for Value {
             },
             Json::String(s) => Value::from(s.as_str()),
             Json::Array(items) => Value::List(items.iter().map(Value::from).collect()),
-            Json::Object(object) => {
-                Value::Map(Arc::new(object.iter().map(|(key, value)| (Key::String(key.as_str().into()), Value::from(value))).collect()))
-            }
+            Json::Object(object) => Value::Map(Arc::new(
+                object
+                    .iter()
+                    .map(|(key, value)| (Key::String(key.as_str().into()), Value::from(value)))
+                    .collect(),
+            )),
         }
     }
 }

@@ -3,7 +3,11 @@
 //! Conservative: whatever value an expression has, it depends on nothing outside its reads. So two bindings that agree on all reads give the
 //! same answer, and an answer can be kept by exactly these values.
 
+mod analysis;
+
 use serde_json::Value as Json;
+
+pub(crate) use analysis::reads;
 
 /// A part of one variable that an expression can read: everything at and below the path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +27,10 @@ pub enum Step {
     Index(u64),
     /// Every item of a list, and how many there are; or every value of a map, and its keys.
     Each,
+    /// Only what sort of value it is, how many items there are, and the keys of a map. Always the last step.
+    Shape,
+    /// Only whether it is there, and what sort of value it is. Always the last step.
+    Presence,
 }
 
 impl Read {
@@ -34,8 +42,26 @@ impl Read {
 
 /// One tag byte per shape, and lengths before contents: no two different values share an encoding.
 fn encode_at(path: &[Step], value: Option<&Json>, out: &mut Vec<u8>) {
-    let Some(value) = value else { return out.push(b'-') };
+    let Some(value) = value else {
+        return out.push(b'-');
+    };
     match (path.split_first(), value) {
+        (Some((Step::Presence, _)), value) => out.push(kind(value)),
+        (Some((Step::Shape, _)), value) => {
+            out.push(kind(value));
+            match value {
+                Json::Array(items) => encode_length(items.len(), out),
+                Json::String(text) => encode_length(text.chars().count(), out),
+                Json::Object(object) => {
+                    encode_length(object.len(), out);
+                    for key in object.keys() {
+                        encode_length(key.len(), out);
+                        out.extend_from_slice(key.as_bytes());
+                    }
+                }
+                _ => {}
+            }
+        }
         (None, whole) => encode_whole(whole, out),
         (Some((Step::Field(name), rest)), Json::Object(object)) => {
             out.push(b'.');
@@ -43,12 +69,18 @@ fn encode_at(path: &[Step], value: Option<&Json>, out: &mut Vec<u8>) {
         }
         (Some((Step::Index(index), rest)), Json::Array(items)) => {
             out.push(b'#');
-            encode_at(rest, usize::try_from(*index).ok().and_then(|i| items.get(i)), out);
+            encode_at(
+                rest,
+                usize::try_from(*index).ok().and_then(|i| items.get(i)),
+                out,
+            );
         }
         (Some((Step::Each, rest)), Json::Array(items)) => {
             out.push(b'[');
             encode_length(items.len(), out);
-            items.iter().for_each(|item| encode_at(rest, Some(item), out));
+            items
+                .iter()
+                .for_each(|item| encode_at(rest, Some(item), out));
         }
         (Some((Step::Each, rest)), Json::Object(object)) => {
             out.push(b'{');
@@ -61,6 +93,18 @@ fn encode_at(path: &[Step], value: Option<&Json>, out: &mut Vec<u8>) {
         }
         // Not of the shape that the path expects: the answer may depend on what it is instead.
         (Some(_), other) => encode_whole(other, out),
+    }
+}
+
+fn kind(value: &Json) -> u8 {
+    match value {
+        Json::Null => b'n',
+        Json::Bool(_) => b'b',
+        Json::Number(number) if number.is_f64() => b'd',
+        Json::Number(_) => b'i',
+        Json::String(_) => b's',
+        Json::Array(_) => b'A',
+        Json::Object(_) => b'O',
     }
 }
 
