@@ -46,6 +46,8 @@ impl Keep {
                 Step::Field(name) => node.fields.entry(name.clone()).or_default(),
                 // Which item is at an index depends on what else is kept of the list: all are treated alike.
                 Step::Index(_) | Step::Each => node.each.get_or_insert_default(),
+                // Whether it is there, or how many: always the last step, and what is kept shows it.
+                Step::Shape | Step::Presence => break,
             };
         }
         node.here = true;
