@@ -119,6 +119,7 @@ impl Fleet {
             center_ca_pem: options.center_ca_pem,
             world: RwLock::default(),
             sessions: session::Sessions::default(),
+            vectors: session::Vectors::new(),
             feed: feed::Feed::new(),
             bodies: Bodies::new(),
             policy_status: Dirty::new(),

@@ -376,6 +376,7 @@ mod tests {
             accepted: true,
             available,
             purge: false,
+            hub: None,
             resume: None,
             last_seen: 0,
         }

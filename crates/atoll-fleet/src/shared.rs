@@ -19,7 +19,7 @@ use crate::ca::FleetCa;
 use crate::feed::Feed;
 use crate::model::{PolicyIndex, World};
 use crate::rows;
-use crate::session::{About, Sessions};
+use crate::session::{About, Sessions, Vectors};
 
 /// Memory for bodies that were asked for lately.
 const BODY_CACHE_BYTES: u64 = 32 << 20;
@@ -34,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) center_ca_pem: String,
     pub(crate) world: RwLock<World>,
     pub(crate) sessions: Sessions,
+    pub(crate) vectors: Vectors,
     pub(crate) feed: Feed,
     pub(crate) bodies: Bodies,
     /// Policies whose status may have to be written.

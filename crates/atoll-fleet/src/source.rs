@@ -188,6 +188,7 @@ pub(crate) fn destination_state(inventory: &str, value: &Value) -> DestinationSt
             && !meta::is_deleting(value),
         available,
         purge: meta::annotation(value, PURGE) == Some("true"),
+        hub: meta::annotation(value, atoll_wire::HUB_ANNOTATION).map(Arc::from),
         resume: meta::annotation(value, RESUME).map(str::to_owned),
         last_seen: 0,
     }

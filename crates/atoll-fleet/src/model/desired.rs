@@ -10,7 +10,7 @@ use atoll_placement::bundle::{CopyFlags, RenderHash};
 use atoll_placement::place::ObjectIndex;
 use atoll_placement::{Destination, Destinations};
 
-use super::{Content, Entry, PolicyIndex, World};
+use super::{Content, Cut, Entry, PolicyIndex, World};
 
 /// What one destination should have of one object.
 #[derive(Debug, Clone)]
@@ -49,27 +49,36 @@ impl DesiredCopy {
     }
 }
 
+/// What these revisions together ask for.
+pub(crate) fn joined(cuts: &[Arc<Cut>]) -> BTreeMap<ObjectIndex, DesiredCopy> {
+    let mut wanted: BTreeMap<ObjectIndex, DesiredCopy> = BTreeMap::new();
+    for (index, entry) in cuts.iter().flat_map(|cut| &cut.entries) {
+        wanted
+            .entry(*index)
+            .and_modify(|copy| copy.join(entry))
+            .or_insert_with(|| DesiredCopy::of(entry));
+    }
+    wanted
+}
+
 impl World {
-    /// What a destination should have.
-    pub(crate) fn desired(&self, destination: Destination) -> BTreeMap<ObjectIndex, DesiredCopy> {
-        let mut wanted: BTreeMap<ObjectIndex, DesiredCopy> = BTreeMap::new();
+    /// The revisions that a destination has, in the order of their policies.
+    pub(crate) fn cuts(&self, destination: Destination) -> Vec<Arc<Cut>> {
         let inventory = self
             .destinations
             .get(&destination)
             .and_then(|state| self.inventories.get(&state.inventory));
-        let policies = inventory.into_iter().flat_map(|i| &i.policies);
-        for policy in policies.filter_map(|p| self.policies.get(p)) {
-            let Some((_, revision)) = policy.at(destination) else {
-                continue;
-            };
-            for (index, entry) in &revision.cut.entries {
-                wanted
-                    .entry(*index)
-                    .and_modify(|copy| copy.join(entry))
-                    .or_insert_with(|| DesiredCopy::of(entry));
-            }
-        }
-        wanted
+        inventory
+            .into_iter()
+            .flat_map(|i| &i.policies)
+            .filter_map(|p| self.policies.get(p)?.at(destination))
+            .map(|(_, revision)| revision.cut.clone())
+            .collect()
+    }
+
+    /// What a destination should have.
+    pub(crate) fn desired(&self, destination: Destination) -> BTreeMap<ObjectIndex, DesiredCopy> {
+        joined(&self.cuts(destination))
     }
 
     /// What a destination should have of one object.

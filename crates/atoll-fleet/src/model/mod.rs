@@ -19,7 +19,7 @@ use atoll_placement::{Destination, Destinations};
 use atoll_store::{Key, Revision};
 use atoll_wire::{CopyId, ObjectRef};
 
-pub(crate) use desired::DesiredCopy;
+pub(crate) use desired::{DesiredCopy, joined};
 pub(crate) use object::{Content, Form, PayloadObject};
 pub(crate) use policy::{Cut, Entry, PolicyIndex, PolicyState, RevisionState};
 
@@ -35,6 +35,8 @@ pub(crate) struct DestinationState {
     pub(crate) available: bool,
     /// It is to be emptied before it is taken out.
     pub(crate) purge: bool,
+    /// The ManagedCluster whose stream may carry it.
+    pub(crate) hub: Option<Arc<str>>,
     /// The annotation that lets a held session go on.
     pub(crate) resume: Option<String>,
     /// When the agent was last heard of, in milliseconds; 0: not since this start.

@@ -3,20 +3,31 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
+use atoll_placement::Destination;
 use atoll_placement::bundle::BodyHash;
 use atoll_wire::{BODIES_PER_MESSAGE, Bodies, Body, Need};
 use bytes::Bytes;
 
-use super::{End, Session};
+use super::logical::Address;
+use super::{End, Stream};
 
-impl Session {
-    /// Bodies, but only those that this destination should have (invariant 9).
-    pub(super) async fn give(&mut self, need: Need) -> Result<(), End> {
+impl Stream {
+    /// Bodies, but only those that one of these destinations should have: a hub asks once for all that share one.
+    pub(super) async fn give(&mut self, about: &[Destination], need: Need) -> Result<(), End> {
+        let addresses: Vec<Address> = about
+            .iter()
+            .filter_map(|d| Some(self.carried.get(d)?.address))
+            .collect();
         let asked: BTreeSet<Bytes> = need.hashes.into_iter().collect();
         let wanted: BTreeSet<BodyHash> = {
             let world = self.shared.world.read();
-            let desired = world.desired(self.destination);
-            desired.values().map(|copy| copy.content.body).collect()
+            let mut bodies = BTreeSet::new();
+            for destination in about {
+                let vector = self.shared.vectors.of(&world, *destination);
+                let wanted = self.shared.vectors.wanted(&world, &vector);
+                bodies.extend(wanted.copies.values().map(|copy| copy.content.body));
+            }
+            bodies
         };
         let (mut ready, mut unknown): (Vec<Body>, Vec<Bytes>) = (Vec::new(), Vec::new());
         for hash in asked {
@@ -38,21 +49,20 @@ impl Session {
             part.push(body);
             if size >= BODIES_PER_MESSAGE {
                 size = 0;
-                self.say(Bodies {
+                let bodies = Bodies {
                     bodies: std::mem::take(&mut part),
                     unknown: Vec::new(),
-                })
-                .await?;
+                };
+                self.say_all(&addresses, bodies).await?;
             }
         }
         if part.is_empty() && unknown.is_empty() {
-            Ok(())
-        } else {
-            self.say(Bodies {
-                bodies: part,
-                unknown,
-            })
-            .await
+            return Ok(());
         }
+        let bodies = Bodies {
+            bodies: part,
+            unknown,
+        };
+        self.say_all(&addresses, bodies).await
     }
 }

@@ -1,64 +1,259 @@
-//! What a destination should have and was not sent: the heart of a session, without any sending.
+//! What destinations should have and were not sent: found together for those that go the same way, then sent.
+//!
+//! Hot path. Two destinations that had the same and should have the same are sent one list of items, made once. Tombstones come before items, and only the last part of what is sent
+//! completes what its cursor says.
 
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use atoll_placement::Destination;
 use atoll_placement::place::ObjectIndex;
-use atoll_wire::{Item, RemovalMode, Tombstone};
+use atoll_wire::{Cursor, Desired, Item, RemovalMode, Tombstone};
 use bytes::Bytes;
 
-use super::{Mode, Session};
-use crate::model::{DesiredCopy, World};
+use super::logical::{Address, Logical, Mode, Sent};
+use super::vector::{Vector, Wanted};
+use super::{End, Stream};
+use crate::model::{self, DesiredCopy, World};
+use crate::shared::Shared;
 
-impl Session {
-    pub(super) fn difference(&mut self) -> (Vec<Tombstone>, Vec<Item>, atoll_wire::Cursor) {
+/// Destinations that are looked at under one lock.
+const LOOK_AT: usize = 1024;
+/// Items in one message.
+const ITEMS_PER_MESSAGE: usize = 256;
+
+/// What is to be sent to some destinations.
+#[derive(Default)]
+struct Difference {
+    tombstones: Vec<(Tombstone, Vec<Address>)>,
+    /// The flag: with these, the destination has everything up to the cursor.
+    items: Vec<(Arc<[Item]>, bool, Vec<Address>)>,
+    cursor: Cursor,
+}
+
+/// From which vector to which, by their addresses.
+type Way = (usize, usize);
+
+/// What was found for a look at several destinations.
+struct Finder<'a> {
+    shared: &'a Shared,
+    world: &'a World,
+    /// Tombstones that somebody has yet to carry out.
+    tombstones: Vec<(ObjectIndex, &'a model::Tombstone)>,
+    ways: HashMap<Way, usize>,
+    /// Where the ways begin: kept, so that no address comes again.
+    kept: Vec<Arc<Vector>>,
+    by_tombstone: HashMap<(ObjectIndex, bool), usize>,
+    found: Difference,
+}
+
+impl Stream {
+    /// Sends what is different from what was sent.
+    pub(super) async fn push(&mut self, destinations: Vec<Destination>) -> Result<(), End> {
+        for destination in &destinations {
+            self.resume(*destination).await?;
+        }
+        for part in destinations.chunks(LOOK_AT) {
+            let difference = self.difference(part);
+            self.send(difference).await?;
+        }
+        Ok(())
+    }
+
+    fn difference(&mut self, destinations: &[Destination]) -> Difference {
         let world = self.shared.world.read();
-        let desired = world.desired(self.destination);
-        let mut items = Vec::new();
-        for (index, copy) in &desired {
-            self.tombstoned.remove(index);
-            let sent = self.sent.get(index);
-            let may = self.mode == Mode::Live || sent.is_none() || self.introduced.contains(index);
-            let news = may && sent != Some(&copy.render);
-            if !news {
-                continue;
-            }
-            if let Some(item) = item(&world, *index, copy) {
-                items.push(item);
-                if self.mode == Mode::Held {
-                    self.introduced.insert(*index);
-                }
-                self.sent.insert(*index, copy.render);
+        let mut finder = Finder::new(&self.shared, &world);
+        for destination in destinations {
+            if let Some(logical) = self.carried.get_mut(destination) {
+                finder.look(*destination, logical);
             }
         }
-        items.sort_by(|a, b| (a.order, &a.object).cmp(&(b.order, &b.object)));
-        let mut tombstones = Vec::new();
-        if self.mode == Mode::Live {
-            for (index, tombstone) in &world.tombstones {
-                let orphan = tombstone.orphan.contains(self.destination.0);
-                if !(orphan || tombstone.remove.contains(self.destination.0))
-                    || desired.contains_key(index)
-                    || !self.tombstoned.insert(*index)
-                {
-                    continue;
-                }
-                self.sent.remove(index);
-                let Some(object) = world.objects.get(index) else {
-                    continue;
+        finder.found
+    }
+
+    async fn send(&self, difference: Difference) -> Result<(), End> {
+        let Difference {
+            mut tombstones,
+            items,
+            cursor,
+        } = difference;
+        let count = |n: usize, figure: &std::sync::atomic::AtomicU64| {
+            figure.fetch_add(n as u64, Ordering::Relaxed);
+        };
+        tombstones.sort_by(|(a, _), (b, _)| (b.order, &b.object).cmp(&(a.order, &a.object)));
+        for (tombstone, addresses) in tombstones {
+            count(addresses.len(), &self.shared.figures.tombstones_sent);
+            self.say_all(&addresses, tombstone).await?;
+        }
+        for (items, completes, addresses) in items {
+            count(
+                items.len() * addresses.len(),
+                &self.shared.figures.items_sent,
+            );
+            let mut parts = items.chunks(ITEMS_PER_MESSAGE).peekable();
+            while let Some(part) = parts.next() {
+                let done = parts.peek().is_none() && completes;
+                let desired = Desired {
+                    cursor: done.then(|| cursor.clone()),
+                    items: part.to_vec(),
                 };
-                tombstones.push(Tombstone {
-                    copy: Some(object.copy.clone()),
-                    object: Some(object.reference.clone()),
-                    mode: if orphan {
+                self.say_all(&addresses, desired).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Finder<'a> {
+    fn new(shared: &'a Shared, world: &'a World) -> Self {
+        let pending = |t: &model::Tombstone| !(t.remove.is_empty() && t.orphan.is_empty());
+        Finder {
+            shared,
+            world,
+            tombstones: world
+                .tombstones
+                .iter()
+                .filter(|(_, t)| pending(t))
+                .map(|(index, t)| (*index, t))
+                .collect(),
+            ways: HashMap::new(),
+            kept: Vec::new(),
+            by_tombstone: HashMap::new(),
+            found: Difference {
+                cursor: shared.cursor(world.applied),
+                ..Difference::default()
+            },
+        }
+    }
+
+    fn look(&mut self, destination: Destination, logical: &mut Logical) {
+        match logical.mode {
+            Mode::Listing { .. } => {}
+            Mode::Held => self.introduce(destination, logical),
+            Mode::Live => {
+                let vector = self.shared.vectors.of(self.world, destination);
+                let wanted = self.shared.vectors.wanted(self.world, &vector);
+                self.bury(destination, logical, &wanted);
+                self.follow(logical, vector, &wanted);
+            }
+        }
+    }
+
+    /// Tombstones that were not sent yet.
+    fn bury(&mut self, destination: Destination, logical: &mut Logical, wanted: &Wanted) {
+        if let Some(rare) = logical.has_rare() {
+            rare.tombstoned
+                .retain(|index| !wanted.copies.contains_key(index));
+        }
+        for (index, tombstone) in &self.tombstones {
+            let orphan = tombstone.orphan.contains(destination.0);
+            if !(orphan || tombstone.remove.contains(destination.0))
+                || wanted.copies.contains_key(index)
+                || !logical.rare().tombstoned.insert(*index)
+            {
+                continue;
+            }
+            let Some(object) = self.world.objects.get(index) else {
+                continue;
+            };
+            let place = *self
+                .by_tombstone
+                .entry((*index, orphan))
+                .or_insert_with(|| {
+                    let mode = if orphan {
                         RemovalMode::Orphan
                     } else {
                         RemovalMode::Remove
-                    } as i32,
-                    order: u32::from(object.order.0),
-                    cursor: None,
+                    };
+                    let tombstone = Tombstone {
+                        copy: Some(object.copy.clone()),
+                        object: Some(object.reference.clone()),
+                        mode: mode as i32,
+                        order: u32::from(object.order.0),
+                        cursor: None,
+                    };
+                    self.found.tombstones.push((tombstone, Vec::new()));
+                    self.found.tombstones.len() - 1
                 });
+            self.found.tombstones[place].1.push(logical.address);
+        }
+    }
+
+    /// From what was sent to what should be there.
+    fn follow(&mut self, logical: &mut Logical, to: Arc<Vector>, wanted: &Wanted) {
+        match &logical.sent {
+            Sent::All(from) if Arc::ptr_eq(from, &to) => return,
+            Sent::All(from) => {
+                let way = (Arc::as_ptr(from).addr(), Arc::as_ptr(&to).addr());
+                let place = match self.ways.get(&way) {
+                    Some(place) => *place,
+                    None => {
+                        let had = self.shared.vectors.wanted(self.world, from);
+                        let news = |index: &ObjectIndex, copy: &DesiredCopy| {
+                            had.copies.get(index).map(|c| c.render) != Some(copy.render)
+                        };
+                        let items = items(self.world, &wanted.copies, news);
+                        self.found.items.push((items, true, Vec::new()));
+                        self.kept.push(from.clone());
+                        self.ways.insert(way, self.found.items.len() - 1);
+                        self.found.items.len() - 1
+                    }
+                };
+                self.found.items[place].2.push(logical.address);
+            }
+            Sent::Copies(sent) => {
+                let items = items(self.world, &wanted.copies, |index, copy| {
+                    sent.get(index) != Some(&copy.render)
+                });
+                self.found.items.push((items, true, vec![logical.address]));
             }
         }
-        tombstones.sort_by(|a, b| (b.order, &b.object).cmp(&(a.order, &a.object)));
-        (tombstones, items, self.shared.cursor(world.applied))
+        logical.sent = Sent::All(to);
     }
+
+    /// What is new to an agent whose past is not known here; what it has stays as it is.
+    fn introduce(&mut self, destination: Destination, logical: &mut Logical) {
+        let vector = self.shared.vectors.of(self.world, destination);
+        let wanted = self.shared.vectors.wanted(self.world, &vector);
+        let introduced = std::mem::take(&mut logical.rare().introduced);
+        let mut sent = match &mut logical.sent {
+            Sent::Copies(sent) => std::mem::take(sent),
+            Sent::All(_) => BTreeMap::new(),
+        };
+        let items = items(self.world, &wanted.copies, |index, copy| {
+            match sent.get(index) {
+                None => true,
+                Some(render) => introduced.contains(index) && *render != copy.render,
+            }
+        });
+        let rare = logical.rare();
+        rare.introduced = introduced;
+        for item in items.iter() {
+            let index = item.copy.as_ref().and_then(|c| self.world.by_copy.get(c));
+            if let Some((index, copy)) = index.and_then(|i| wanted.copies.get_key_value(i)) {
+                rare.introduced.insert(*index);
+                sent.insert(*index, copy.render);
+            }
+        }
+        logical.sent = Sent::Copies(sent);
+        self.found.items.push((items, false, vec![logical.address]));
+    }
+}
+
+/// The items of those copies that are news, in apply order.
+fn items(
+    world: &World,
+    copies: &BTreeMap<ObjectIndex, DesiredCopy>,
+    news: impl Fn(&ObjectIndex, &DesiredCopy) -> bool,
+) -> Arc<[Item]> {
+    let mut items: Vec<Item> = copies
+        .iter()
+        .filter(|(index, copy)| news(index, copy))
+        .filter_map(|(index, copy)| item(world, *index, copy))
+        .collect();
+    items.sort_by(|a, b| (a.order, &a.object).cmp(&(b.order, &b.object)));
+    items.into()
 }
 
 fn item(world: &World, index: ObjectIndex, copy: &DesiredCopy) -> Option<Item> {

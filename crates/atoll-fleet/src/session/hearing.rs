@@ -4,67 +4,71 @@ use std::sync::atomic::Ordering;
 
 use atoll_placement::columns::Reported;
 use atoll_placement::place::ObjectIndex;
-use atoll_placement::{health, project};
+use atoll_placement::{Destination, health, project};
 use atoll_wire::{
-    CopyReport, ErrorKind, Report, ReportAck, ToAgent, TombstoneDone, TombstoneOutcome,
+    CopyReport, ErrorKind, Report, ReportAck, ToAgent, TombstoneDone, TombstoneOutcome, to_agent,
 };
 use serde_json::Value;
 
-use super::{End, Session};
+use super::logical::Address;
+use super::{End, Stream};
 use crate::model::{DesiredCopy, World};
 use crate::reports::{Batch, Change};
 use crate::rows;
 
-impl Session {
-    pub(super) async fn take_report(&mut self, report: Report) -> Result<(), End> {
+impl Stream {
+    /// One report, about each of these destinations.
+    pub(super) async fn take_report(
+        &mut self,
+        about: &[Destination],
+        report: Report,
+    ) -> Result<(), End> {
+        let copies = report.copies.len() * about.len();
         self.shared
             .figures
             .reports
-            .fetch_add(report.copies.len() as u64, Ordering::Relaxed);
-        let mut changes = Vec::with_capacity(report.copies.len());
+            .fetch_add(copies as u64, Ordering::Relaxed);
+        let mut changes = Vec::with_capacity(copies);
+        let mut raw = Vec::new();
         {
-            let mut raw = Vec::new();
             let world = self.shared.world.read();
-            let desired = world.desired(self.destination);
-            for copy in report.copies {
-                let Some(id) = &copy.copy else { continue };
-                let Some(&index) = world.by_copy.get(id) else {
-                    continue;
-                };
-                let removed = world.tombstones.get(&index).is_some_and(|t| {
-                    t.remove.contains(self.destination.0) || t.orphan.contains(self.destination.0)
-                });
-                // An edge reports only what is placed on it.
-                if !desired.contains_key(&index) && !removed {
-                    continue;
+            for destination in about {
+                let vector = self.shared.vectors.of(&world, *destination);
+                let wanted = self.shared.vectors.wanted(&world, &vector);
+                for copy in &report.copies {
+                    let Some(id) = &copy.copy else { continue };
+                    let Some(&index) = world.by_copy.get(id) else {
+                        continue;
+                    };
+                    let desired = wanted.copies.get(&index);
+                    let removed = world.tombstones.get(&index).is_some_and(|t| {
+                        t.remove.contains(destination.0) || t.orphan.contains(destination.0)
+                    });
+                    // An edge reports only what is placed on it.
+                    if desired.is_none() && !removed {
+                        continue;
+                    }
+                    if !copy.status.is_empty() && wants_status(&world, index) {
+                        raw.push((index, (*destination, copy.status.clone())));
+                    }
+                    changes.push(Change {
+                        destination: *destination,
+                        object: index,
+                        copy: id.clone(),
+                        value: Some(reported(&world, index, desired, copy)),
+                    });
                 }
-                if !copy.status.is_empty() && wants_status(&world, index) {
-                    raw.push((index, copy.status.clone()));
-                }
-                changes.push(Change {
-                    destination: self.destination,
-                    object: index,
-                    copy: id.clone(),
-                    value: Some(reported(&world, index, desired.get(&index), &copy)),
-                });
-            }
-            drop(world);
-            let mut world = self.shared.world.write();
-            for (index, status) in raw {
-                world.raw.insert(index, (self.destination, status));
             }
         }
-        let ack = ToAgent::new(
-            self.uid.clone(),
-            ReportAck {
-                sequence: report.sequence,
-            },
-        );
-        self.hand_over(changes, ack).await
+        if !raw.is_empty() {
+            self.shared.world.write().raw.extend(raw);
+        }
+        let sequence = report.sequence;
+        self.hand_over(changes, about, ReportAck { sequence }).await
     }
 
     /// Remembers what prevents a removal, for the destination's condition. One that merely takes its time (finalizers) is not prevented.
-    fn note_blocked(&self, done: &TombstoneDone) {
+    fn note_blocked(&self, destination: Destination, done: &TombstoneDone) {
         let error = done.error();
         let why = (done.outcome == TombstoneOutcome::Pending as i32
             && !matches!(
@@ -80,56 +84,77 @@ impl Session {
         // Only what is to be removed here can be prevented here.
         let Some(index) = index.filter(|index| {
             let tombstone = world.tombstones.get(index);
-            tombstone.is_some_and(|t| t.remove.contains(self.destination.0))
+            tombstone.is_some_and(|t| t.remove.contains(destination.0))
         }) else {
             return;
         };
         let before = world
             .blocked
-            .get(&self.destination)
+            .get(&destination)
             .and_then(|objects| objects.get(&index));
         if before == why.as_ref() {
             return;
         }
-        let objects = world.blocked.entry(self.destination).or_default();
+        let objects = world.blocked.entry(destination).or_default();
         match why {
             Some(why) => drop(objects.insert(index, why)),
             None => drop(objects.remove(&index)),
         }
         if objects.is_empty() {
-            world.blocked.remove(&self.destination);
+            world.blocked.remove(&destination);
         }
         drop(world);
-        self.shared.lifecycle.add(self.destination);
+        self.shared.lifecycle.add(destination);
     }
 
-    pub(super) async fn take_done(&mut self, done: TombstoneDone) -> Result<(), End> {
-        self.note_blocked(&done);
+    pub(super) async fn take_done(
+        &mut self,
+        about: &[Destination],
+        done: TombstoneDone,
+    ) -> Result<(), End> {
+        for destination in about {
+            self.note_blocked(*destination, &done);
+        }
         let pending = done.outcome == TombstoneOutcome::Pending as i32;
         let Some(copy) = done.copy.filter(|_| !pending) else {
             return Ok(());
         };
-        let released = ToAgent::new(
-            self.uid.clone(),
-            atoll_wire::Released {
-                copies: vec![copy.clone()],
-            },
-        );
         let index = self.shared.world.read().by_copy.get(&copy).copied();
-        let changes = match index {
-            Some(object) => vec![Change {
-                destination: self.destination,
-                object,
-                copy,
-                value: None,
-            }],
-            None => Vec::new(),
-        };
-        self.hand_over(changes, released).await
+        let changes = index.into_iter().flat_map(|object| {
+            about.iter().map({
+                let copy = &copy;
+                move |destination| Change {
+                    destination: *destination,
+                    object,
+                    copy: copy.clone(),
+                    value: None,
+                }
+            })
+        });
+        let changes = changes.collect();
+        let released = atoll_wire::Released { copies: vec![copy] };
+        self.hand_over(changes, about, released).await
     }
 
     /// To the log; the answer goes out when it is there.
-    async fn hand_over(&self, changes: Vec<Change>, answer: ToAgent) -> Result<(), End> {
+    async fn hand_over(
+        &self,
+        changes: Vec<Change>,
+        about: &[Destination],
+        answer: impl Into<to_agent::Message>,
+    ) -> Result<(), End> {
+        let handles: Vec<u32> = about
+            .iter()
+            .filter_map(|d| match self.carried.get(d)?.address {
+                Address::Own => None,
+                Address::Handle(handle) => Some(handle),
+            })
+            .collect();
+        let answer = if handles.is_empty() {
+            ToAgent::new(self.identity.destination.clone(), answer)
+        } else {
+            ToAgent::for_handles(handles, answer)
+        };
         self.reports
             .send(Batch {
                 changes,

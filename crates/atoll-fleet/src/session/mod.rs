@@ -1,44 +1,54 @@
-//! An agent's live connection: what it should have and has not been sent, computed when something concerns it.
+//! Agents' live connections: what each destination should have and was not sent, found when something concerns it.
 //!
-//! A session reads only what is durable ([`crate::model`]). It remembers which render of which copy it sent; everything else is derived when it is woken. Nothing is
-//! removed that a tombstone does not name.
+//! One task per stream. A stream carries its own destination, and a hub's many others ([`atoll_wire`] tells the conversation); per destination there is a [`logical`] session and
+//! nothing that runs. It reads only what is durable ([`crate::model`]). Nothing is removed that a tombstone does not name.
+//!
+//! | module | its part |
+//! |---|---|
+//! | [`open`] | the streams as others see them: waking and asking |
+//! | [`opening`] | who may speak for whom; a destination's first word |
+//! | [`logical`], [`vector`] | what a session remembers, and what it shares |
+//! | [`difference`] | what is to be sent |
+//! | [`bodies`], [`hearing`] | what is asked for, and what is reported |
 
 mod bodies;
 mod difference;
 mod hearing;
+mod logical;
 mod open;
+mod opening;
+mod vector;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use atoll_placement::Destination;
-use atoll_placement::bundle::RenderHash;
-use atoll_placement::place::ObjectIndex;
-use atoll_wire::digest::SetDigest;
+use atoll_placement::{Destination, Destinations};
 use atoll_wire::identity::AgentIdentity;
 use atoll_wire::{
-    CopyId, Desired, FetchStatus, Held, Hello, Item, List, RawStatus, Refused, RefusedReason,
-    RemovalMode, Resumed, Resumption, SILENCE_LIMIT, ToAgent, ToCenter, Tombstone, Welcome,
-    to_agent, to_center,
+    FetchStatus, RawStatus, Refused, RefusedReason, RemovalMode, Resumed, SILENCE_LIMIT, ToAgent,
+    ToCenter, Tombstone, to_agent, to_center,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
-use tokio_stream::{Stream, StreamExt};
+use tokio_stream::{Stream as Inbound, StreamExt};
 use tonic::Status;
 
-use open::Handle;
+use logical::{Address, Logical, Mode, Sent};
 pub(crate) use open::{About, Sessions};
+use open::{Fetch, Handle};
+pub(crate) use vector::Vectors;
 
-use crate::model::{DesiredCopy, Foreign, World};
+use crate::model::{Foreign, World};
 use crate::reports::Reports;
 use crate::rows;
 use crate::shared::Shared;
 
-/// Items in one message.
-const ITEMS_PER_MESSAGE: usize = 256;
 /// The most copies of one `Holding` conversation: an agent that sends more is refused.
 const MOST_HELD: usize = 200_000;
+/// Messages that are taken in together.
+const AT_ONCE: usize = 256;
 
 /// The stream is to end; perhaps with a word to the agent.
 struct End(Option<Refused>);
@@ -49,39 +59,26 @@ impl From<mpsc::error::SendError<Result<ToAgent, Status>>> for End {
     }
 }
 
-fn refused(reason: RefusedReason, message: impl Into<String>, retry_after_seconds: u32) -> End {
-    End(Some(Refused {
+fn refused(reason: RefusedReason, message: impl Into<String>, retry_after_seconds: u32) -> Refused {
+    Refused {
         reason: reason as i32,
         message: message.into(),
         retry_after_seconds,
-    }))
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    /// Waiting for what the agent holds; `known`: its cursor is one of this log's.
-    Listing { known: bool },
-    /// Sending differences.
-    Live,
-    /// Sending only what is new to the agent, until a person says otherwise.
-    Held,
+    }
 }
 
 type Outgoing = mpsc::Sender<Result<ToAgent, Status>>;
 
-struct Session {
+struct Stream {
     shared: Arc<Shared>,
     reports: Reports,
-    destination: Destination,
-    uid: String,
+    identity: AgentIdentity,
+    /// The destination that the certificate names.
+    own: Destination,
+    handle: Arc<Handle>,
+    carried: HashMap<Destination, Logical>,
+    by_handle: HashMap<u32, Destination>,
     out: Outgoing,
-    mode: Mode,
-    cursor: String,
-    sent: BTreeMap<ObjectIndex, RenderHash>,
-    /// Copies that this session gave an agent whose past is not known here: they may go on changing.
-    introduced: BTreeSet<ObjectIndex>,
-    tombstoned: BTreeSet<ObjectIndex>,
-    held: Vec<Held>,
     acks: mpsc::UnboundedSender<ToAgent>,
     fetching: HashMap<u64, oneshot::Sender<RawStatus>>,
     next_fetch: u64,
@@ -95,104 +92,71 @@ pub(crate) async fn serve<S>(
     mut inbound: S,
     out: Outgoing,
 ) where
-    S: Stream<Item = Result<ToCenter, Status>> + Unpin,
+    S: Inbound<Item = Result<ToCenter, Status>> + Unpin,
 {
-    let outcome = converse(&shared, reports, &identity, &mut inbound, &out).await;
+    let uid = identity.destination.clone();
+    let outcome = converse(shared, reports, identity, &mut inbound, &out).await;
     if let Err(End(Some(word))) = outcome {
-        tracing::debug!(destination = %identity.destination, why = %word.message, "a session is refused");
-        let _ = out.send(Ok(ToAgent::new(identity.destination, word))).await;
+        tracing::debug!(destination = %uid, why = %word.message, "a stream is refused");
+        let _ = out.send(Ok(ToAgent::new(uid, word))).await;
     }
 }
 
 async fn converse<S>(
-    shared: &Arc<Shared>,
+    shared: Arc<Shared>,
     reports: Reports,
-    identity: &AgentIdentity,
+    identity: AgentIdentity,
     inbound: &mut S,
     out: &Outgoing,
 ) -> Result<(), End>
 where
-    S: Stream<Item = Result<ToCenter, Status>> + Unpin,
+    S: Inbound<Item = Result<ToCenter, Status>> + Unpin,
 {
-    let hello = loop {
-        match next(inbound).await?.message {
-            Some(to_center::Message::Hello(hello)) => break hello,
-            Some(to_center::Message::Ping(_)) => {
-                out.send(Ok(ToAgent::new("", atoll_wire::Pong {}))).await?
-            }
-            _ => {
-                return Err(refused(
-                    RefusedReason::Protocol,
-                    "a session begins with Hello",
-                    30,
-                ));
-            }
-        }
-    };
-    if admit(shared, identity).is_err() {
-        shared.caught_up().await;
-    }
-    let destination = admit(shared, identity)?;
-    let (fetches, mut fetch_requests) = mpsc::channel(16);
+    // Who opens a stream is looked up with its first message: an agent that says nothing costs nothing.
+    let first = next(inbound).await?;
+    let own = opening::owner(&shared, &identity)
+        .await
+        .map_err(|word| End(Some(word)))?;
+    let (fetches, mut asked) = mpsc::channel(16);
     let (acks, mut acked) = mpsc::unbounded_channel();
-    let handle = shared
+    let handle = shared.sessions.begin(fetches, shared.registry.now().0);
+    let _leave = Leave(shared.clone(), handle.clone());
+    shared
         .sessions
-        .enter(destination, fetches, shared.registry.now().0);
-    let _leave = Leave {
-        shared: shared.clone(),
-        destination,
-        handle: handle.clone(),
-    };
-    let mut session = Session {
-        shared: shared.clone(),
+        .enter(&handle, &[own.0].into_iter().collect());
+    let mut stream = Stream {
+        shared,
         reports,
-        destination,
-        uid: identity.destination.clone(),
+        identity,
+        own,
+        handle,
+        carried: HashMap::new(),
+        by_handle: HashMap::new(),
         out: out.clone(),
-        mode: Mode::Live,
-        cursor: hello
-            .cursor
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
-        sent: BTreeMap::new(),
-        introduced: BTreeSet::new(),
-        tombstoned: BTreeSet::new(),
-        held: Vec::new(),
         acks,
         fetching: HashMap::new(),
         next_fetch: 1,
     };
-    session.begin(hello).await?;
+    stream.take_in(vec![first]).await?;
+    let handle = stream.handle.clone();
     loop {
         tokio::select! {
             message = next(inbound) => {
-                let message = message?;
-                handle.last_heard.store(shared.registry.now().0, Ordering::Relaxed);
-                if !message.destination.is_empty() && message.destination != identity.destination {
-                    return Err(refused(RefusedReason::WrongIdentity, "this certificate speaks for another destination", 0));
-                }
-                if let Some(message) = message.message {
-                    session.hear(message).await?;
-                }
+                let messages = and_what_is_there(message?, inbound).await;
+                handle.last_heard.store(stream.shared.registry.now().0, Ordering::Relaxed);
+                stream.take_in(messages).await?;
             }
-            () = handle.wake.notified() => {
-                if handle.superseded.load(Ordering::Relaxed) {
-                    return Err(refused(RefusedReason::Superseded, "a newer session of this destination took over", 60));
-                }
-                admit(shared, identity)?;
-                session.push().await?;
-            }
+            () = handle.wake.notified() => stream.look().await?,
             Some(ack) = acked.recv() => out.send(Ok(ack)).await?,
-            Some((copy, answer)) = fetch_requests.recv() => session.fetch(copy, answer).await?,
+            Some(fetch) = asked.recv() => stream.fetch(fetch).await?,
         }
     }
 }
 
-/// The next message; silence ends the session.
+/// The next message; silence ends the stream.
 async fn next<S>(inbound: &mut S) -> Result<ToCenter, End>
 where
-    S: Stream<Item = Result<ToCenter, Status>> + Unpin,
+    S: Inbound<Item = Result<ToCenter, Status>> + Unpin,
 {
     match tokio::time::timeout(SILENCE_LIMIT, inbound.next()).await {
         Ok(Some(Ok(message))) => Ok(message),
@@ -200,165 +164,303 @@ where
     }
 }
 
-/// The destination, if it may have a session.
-fn admit(shared: &Shared, identity: &AgentIdentity) -> Result<Destination, End> {
-    let world = shared.world.read();
-    let known = world.by_uid.get(identity.destination.as_str()).copied();
-    let Some(index) = known else {
-        return Err(refused(
-            RefusedReason::Unknown,
-            "this ManagedCluster does not exist (any more); register the edge anew",
-            300,
-        ));
-    };
-    match world.destinations.get(&index) {
-        Some(state) if &*state.inventory != identity.inventory.as_str() => Err(refused(
-            RefusedReason::WrongIdentity,
-            "this certificate speaks for another inventory",
-            0,
-        )),
-        Some(state) if state.accepted => Ok(index),
-        _ => Err(refused(
-            RefusedReason::NotAccepted,
-            "spec.hubAcceptsClient of the ManagedCluster is not true",
-            60,
-        )),
+/// A message and those that arrived already.
+async fn and_what_is_there<S>(first: ToCenter, inbound: &mut S) -> Vec<ToCenter>
+where
+    S: Inbound<Item = Result<ToCenter, Status>> + Unpin,
+{
+    let mut messages = vec![first];
+    while messages.len() < AT_ONCE {
+        // What ends the stream shows again when the next message is waited for.
+        match tokio::time::timeout(Duration::ZERO, inbound.next()).await {
+            Ok(Some(Ok(message))) => messages.push(message),
+            _ => break,
+        }
     }
+    messages
 }
 
 /// Leaves in every case.
-struct Leave {
-    shared: Arc<Shared>,
-    destination: Destination,
-    handle: Arc<Handle>,
-}
+struct Leave(Arc<Shared>, Arc<Handle>);
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        // With the picture locked, so that what a newer session writes there is not taken for ours.
-        let mut world = self.shared.world.write();
-        if !self.shared.sessions.leave(self.destination, self.handle.id) {
-            return;
-        }
-        world.connected.remove(self.destination.0);
-        world.foreign.remove(&self.destination);
-        if let Some(state) = world.destinations.get_mut(&self.destination) {
-            state.last_seen = self.handle.last_heard.load(Ordering::Relaxed);
-        }
-        mark_stale(&self.shared, &world, self.destination);
+        let left = self.0.sessions.end(&self.1);
+        gone(&self.0, &self.1, &left);
     }
 }
 
-/// Whose statuses show that a destination came or went.
-fn mark_stale(shared: &Shared, world: &World, destination: Destination) {
-    shared.lifecycle.add(destination);
+/// Nobody reaches these any more.
+fn gone(shared: &Shared, handle: &Handle, left: &Destinations) {
+    let mut world = shared.world.write();
+    let left = left & &world.connected;
+    world.connected -= &left;
+    for destination in left.iter().map(Destination) {
+        world.foreign.remove(&destination);
+        if let Some(state) = world.destinations.get_mut(&destination) {
+            state.last_seen = handle.last_heard.load(Ordering::Relaxed);
+        }
+    }
+    mark_stale(shared, &world, &left);
+}
+
+/// Whose statuses show that destinations came or went.
+fn mark_stale(shared: &Shared, world: &World, destinations: &Destinations) {
+    for destination in destinations {
+        shared.lifecycle.add(Destination(destination));
+    }
     for (index, policy) in &world.policies {
-        if policy.assigned.contains(destination.0) {
+        if !policy.assigned.is_disjoint(destinations) {
             shared.policy_status.add(*index);
         }
     }
 }
 
-impl Session {
-    async fn say(&self, message: impl Into<to_agent::Message>) -> Result<(), End> {
-        Ok(self
-            .out
-            .send(Ok(ToAgent::new(self.uid.clone(), message)))
-            .await?)
+impl Stream {
+    async fn say(&self, to: Address, message: impl Into<to_agent::Message>) -> Result<(), End> {
+        self.say_all(&[to], message).await
     }
 
-    async fn begin(&mut self, hello: Hello) -> Result<(), End> {
-        let known = hello
-            .cursor
-            .as_ref()
-            .is_none_or(|cursor| self.shared.knows(cursor));
-        let held = SetDigest::from_bytes(&hello.digest).unwrap_or_default();
-        let (revision, desired, digest) = {
-            let mut world = self.shared.world.write();
-            world.connected.insert(self.destination.0);
-            let desired = world.desired(self.destination);
-            mark_stale(&self.shared, &world, self.destination);
-            (world.applied, desired.clone(), digest(&world, &desired))
-        };
-        self.shared.about(
-            self.destination,
-            About {
-                agent_version: hello.agent_version,
-                kubernetes_version: hello.kubernetes_version,
-                claims: hello.claims,
-            },
-        );
-        let current = held == digest;
-        let empty = held == SetDigest::EMPTY;
-        let resumption = if known || current || empty {
-            Resumption::Normal
-        } else {
-            Resumption::Held
-        };
-        let reason = match resumption {
-            Resumption::Normal => String::new(),
-            Resumption::Held => "this center's log does not contain your cursor: it was restored from a backup, or is another center".to_owned(),
-        };
-        self.say(Welcome {
-            cursor: Some(self.shared.cursor(revision)),
-            resumption: resumption as i32,
-            reason,
-            report_everything: !known,
-        })
-        .await?;
-        if current {
-            self.sent = desired.iter().map(|(o, d)| (*o, d.render)).collect();
-        } else if !empty {
-            self.mode = Mode::Listing { known };
-            return self.say(List {}).await;
+    /// The same to several, in as few messages as there are names for them.
+    async fn say_all(
+        &self,
+        to: &[Address],
+        message: impl Into<to_agent::Message>,
+    ) -> Result<(), End> {
+        let message: to_agent::Message = message.into();
+        let handles: Vec<u32> = to
+            .iter()
+            .filter_map(|address| match address {
+                Address::Own => None,
+                Address::Handle(handle) => Some(*handle),
+            })
+            .collect();
+        if handles.len() < to.len() {
+            let own = ToAgent::new(self.identity.destination.clone(), message.clone());
+            self.out.send(Ok(own)).await?;
         }
-        self.push().await
+        if !handles.is_empty() {
+            let others = ToAgent::for_handles(handles, message);
+            self.out.send(Ok(others)).await?;
+        }
+        Ok(())
     }
 
-    async fn hear(&mut self, message: to_center::Message) -> Result<(), End> {
-        use to_center::Message;
-        match message {
-            Message::Ping(_) => Ok(self
-                .out
-                .send(Ok(ToAgent::new("", atoll_wire::Pong {})))
-                .await?),
-            Message::Hello(_) => Err(refused(RefusedReason::Protocol, "a second Hello", 30)),
-            Message::Leave(_) => Err(End(None)),
-            Message::Holding(part) => {
-                if self.held.len() + part.copies.len() > MOST_HELD {
-                    return Err(refused(
-                        RefusedReason::Protocol,
-                        "more copies are held than can be",
-                        600,
-                    ));
+    /// Takes in messages in their order; first words of several destinations that follow each other together.
+    async fn take_in(&mut self, messages: Vec<ToCenter>) -> Result<(), End> {
+        let mut hellos = Vec::new();
+        for message in messages {
+            let ToCenter {
+                destination,
+                message,
+                handles,
+            } = message;
+            match message {
+                Some(to_center::Message::Hello(hello)) => {
+                    hellos.push(opening::FirstWord {
+                        destination,
+                        handle: handles.first().copied(),
+                        hello,
+                    });
+                    continue;
                 }
-                self.held.extend(part.copies);
-                if part.last {
-                    self.compare().await
-                } else {
-                    Ok(())
+                Some(message) => {
+                    self.open(std::mem::take(&mut hellos)).await?;
+                    self.hear(&destination, &handles, message).await?;
+                }
+                None => {}
+            }
+        }
+        self.open(hellos).await
+    }
+
+    /// Whom a message is about. What names nobody that is open here is from before it was closed, or a mistake; both are left alone.
+    fn about(&self, uid: &str, handles: &[u32]) -> Result<Vec<Destination>, End> {
+        if !handles.is_empty() {
+            let known = handles.iter().filter_map(|h| self.by_handle.get(h));
+            return Ok(known.copied().collect());
+        }
+        if !uid.is_empty() && uid != self.identity.destination {
+            return Err(End(Some(refused(
+                RefusedReason::WrongIdentity,
+                "this certificate speaks for another destination; a hub names those it carries by handles",
+                0,
+            ))));
+        }
+        if !self.carried.contains_key(&self.own) {
+            return Err(End(Some(refused(
+                RefusedReason::Protocol,
+                "a session begins with Hello",
+                30,
+            ))));
+        }
+        Ok(vec![self.own])
+    }
+
+    async fn hear(
+        &mut self,
+        uid: &str,
+        handles: &[u32],
+        message: to_center::Message,
+    ) -> Result<(), End> {
+        use to_center::Message;
+        if let Message::Ping(_) = message {
+            let pong = ToAgent::new("", atoll_wire::Pong {});
+            return Ok(self.out.send(Ok(pong)).await?);
+        }
+        let about = self.about(uid, handles)?;
+        match message {
+            // Both are not for a session to hear.
+            Message::Ping(_) | Message::Hello(_) => {}
+            // What counts is the digest of the next Hello; a recorded item that failed is in the reports.
+            Message::Progress(_) => {}
+            Message::Leave(_) => self.drop_out(&about),
+            Message::Need(need) => self.give(&about, need).await?,
+            Message::Report(report) => self.take_report(&about, report).await?,
+            Message::Holding(part) => {
+                for destination in about {
+                    self.holding(destination, part.clone()).await?;
                 }
             }
-            Message::Need(need) => self.give(need).await,
-            // What counts is the digest of the next Hello; a recorded item that failed is in the reports.
-            Message::Progress(_) => Ok(()),
-            Message::Report(report) => self.take_report(report).await,
-            Message::TombstoneDone(done) => self.take_done(done).await,
+            Message::TombstoneDone(done) => self.take_done(&about, done).await?,
             Message::RawStatus(status) => {
                 if let Some(answer) = self.fetching.remove(&status.request) {
                     let _ = answer.send(status);
                 }
-                Ok(())
             }
         }
+        Ok(())
     }
 
-    /// What the agent holds is known: what is different, and what is foreign?
-    async fn compare(&mut self) -> Result<(), End> {
-        let Mode::Listing { known } = self.mode else {
+    /// Ends the sessions of some of its destinations.
+    fn drop_out(&mut self, destinations: &[Destination]) {
+        let mut set = Destinations::new();
+        for destination in destinations {
+            if let Some(logical) = self.carried.remove(destination) {
+                set.insert(destination.0);
+                if let Address::Handle(handle) = logical.address {
+                    self.by_handle.remove(&handle);
+                }
+            }
+        }
+        let left = self.shared.sessions.leave(&self.handle, &set);
+        gone(&self.shared, &self.handle, &left);
+    }
+
+    /// Refuses one destination. The stream goes on, unless it is the stream's own.
+    async fn refuse(&mut self, destination: Destination, word: Refused) -> Result<(), End> {
+        if destination == self.own {
+            return Err(End(Some(word)));
+        }
+        if let Some(logical) = self.carried.get(&destination) {
+            self.say(logical.address, word).await?;
+            self.drop_out(&[destination]);
+        }
+        Ok(())
+    }
+
+    /// Something concerns some of its destinations.
+    async fn look(&mut self) -> Result<(), End> {
+        let news = self.handle.take_news();
+        for destination in news.taken.iter().map(Destination) {
+            let word = refused(
+                RefusedReason::Superseded,
+                "a newer session of this destination took over",
+                60,
+            );
+            self.refuse(destination, word).await?;
+        }
+        let mut concerned = Vec::new();
+        let mut refusals = Vec::new();
+        {
+            let world = self.shared.world.read();
+            for destination in news.dirty.iter().map(Destination) {
+                match opening::stays(&world, &self.identity, self.own, destination) {
+                    Ok(()) if self.carried.contains_key(&destination) => {
+                        concerned.push(destination);
+                    }
+                    Ok(()) => {}
+                    Err(word) => refusals.push((destination, word)),
+                }
+            }
+        }
+        for (destination, word) in refusals {
+            self.refuse(destination, word).await?;
+        }
+        self.push(concerned).await
+    }
+
+    /// A person may have said to go on.
+    async fn resume(&mut self, destination: Destination) -> Result<(), End> {
+        let Some(logical) = self
+            .carried
+            .get_mut(&destination)
+            .filter(|l| l.mode == Mode::Held)
+        else {
             return Ok(());
         };
-        let held = std::mem::take(&mut self.held);
+        let (orphans, revision) = {
+            let mut world = self.shared.world.write();
+            let given = world
+                .destinations
+                .get(&destination)
+                .and_then(|d| d.resume.clone());
+            let asked = world
+                .foreign
+                .get(&destination)
+                .and_then(|f| f.token.clone());
+            if given.is_none() || given != asked {
+                return Ok(());
+            }
+            let foreign = world.foreign.remove(&destination);
+            (foreign.unwrap_or_default().orphans, world.applied)
+        };
+        logical.mode = Mode::Live;
+        let address = logical.address;
+        self.shared.lifecycle.add(destination);
+        let cursor = Some(self.shared.cursor(revision));
+        self.say(address, Resumed { cursor }).await?;
+        for (copy, object) in orphans {
+            let tombstone = Tombstone {
+                copy: Some(copy),
+                object: Some(object),
+                mode: RemovalMode::Orphan as i32,
+                order: 0,
+                cursor: None,
+            };
+            self.say(address, tombstone).await?;
+        }
+        Ok(())
+    }
+
+    /// What the agent holds is told in parts; with the last: what is different, and what is foreign?
+    async fn holding(
+        &mut self,
+        destination: Destination,
+        part: atoll_wire::Holding,
+    ) -> Result<(), End> {
+        let Some(logical) = self.carried.get_mut(&destination) else {
+            return Ok(());
+        };
+        let Mode::Listing { known } = logical.mode else {
+            return Ok(());
+        };
+        let rare = logical.rare();
+        if rare.held.len() + part.copies.len() > MOST_HELD {
+            let word = refused(
+                RefusedReason::Protocol,
+                "more copies are held than can be",
+                600,
+            );
+            return self.refuse(destination, word).await;
+        }
+        rare.held.extend(part.copies);
+        if !part.last {
+            return Ok(());
+        }
+        let held = std::mem::take(&mut rare.held);
+        let token = (!known).then(|| token(&rare.cursor));
+        let mut sent = BTreeMap::new();
         {
             let mut world = self.shared.world.write();
             let mut orphans = Vec::new();
@@ -366,124 +468,40 @@ impl Session {
                 let id = copy.copy.unwrap_or_default();
                 match world.by_copy.get(&id) {
                     Some(index) => {
-                        self.sent
-                            .insert(*index, rows::render_from(&copy.render_hash));
+                        sent.insert(*index, rows::render_from(&copy.render_hash));
                     }
                     None => orphans.push((id, copy.object.unwrap_or_default())),
                 }
             }
-            let token = (!known).then(|| token(&self.cursor));
             if token.is_some() || !orphans.is_empty() {
                 world
                     .foreign
-                    .insert(self.destination, Foreign { token, orphans });
+                    .insert(destination, Foreign { token, orphans });
             }
         }
-        self.shared.lifecycle.add(self.destination);
-        self.mode = if known { Mode::Live } else { Mode::Held };
-        self.push().await
+        logical.sent = Sent::Copies(sent);
+        logical.mode = if known { Mode::Live } else { Mode::Held };
+        self.shared.lifecycle.add(destination);
+        self.push(vec![destination]).await
     }
 
-    /// A person may have said to go on.
-    async fn resume(&mut self) -> Result<(), End> {
-        let (orphans, revision) = {
-            let mut world = self.shared.world.write();
-            let given = world
-                .destinations
-                .get(&self.destination)
-                .and_then(|d| d.resume.clone());
-            let asked = world
-                .foreign
-                .get(&self.destination)
-                .and_then(|f| f.token.clone());
-            if self.mode != Mode::Held || given.is_none() || given != asked {
-                return Ok(());
-            }
-            (
-                world
-                    .foreign
-                    .remove(&self.destination)
-                    .unwrap_or_default()
-                    .orphans,
-                world.applied,
-            )
-        };
-        self.mode = Mode::Live;
-        self.shared.lifecycle.add(self.destination);
-        self.say(Resumed {
-            cursor: Some(self.shared.cursor(revision)),
-        })
-        .await?;
-        for (copy, object) in orphans {
-            let mode = RemovalMode::Orphan as i32;
-            self.say(Tombstone {
-                copy: Some(copy),
-                object: Some(object),
-                mode,
-                order: 0,
-                cursor: None,
-            })
-            .await?;
-        }
-        Ok(())
-    }
-
-    /// Sends what is different from what was sent.
-    async fn push(&mut self) -> Result<(), End> {
-        self.resume().await?;
-        if matches!(self.mode, Mode::Listing { .. }) {
+    async fn fetch(&mut self, fetch: Fetch) -> Result<(), End> {
+        let Some(logical) = self.carried.get(&fetch.destination) else {
             return Ok(());
-        }
-        let (tombstones, items, cursor) = self.difference();
-        self.shared
-            .figures
-            .tombstones_sent
-            .fetch_add(tombstones.len() as u64, Ordering::Relaxed);
-        self.shared
-            .figures
-            .items_sent
-            .fetch_add(items.len() as u64, Ordering::Relaxed);
-        for tombstone in tombstones {
-            self.say(tombstone).await?;
-        }
-        let mut items = items.into_iter().peekable();
-        while items.peek().is_some() {
-            let part: Vec<Item> = items.by_ref().take(ITEMS_PER_MESSAGE).collect();
-            // Only the last part completes what the cursor says; what is sent while held completes nothing.
-            let done = items.peek().is_none() && self.mode == Mode::Live;
-            self.say(Desired {
-                cursor: done.then(|| cursor.clone()),
-                items: part,
-            })
-            .await?;
-        }
-        Ok(())
-    }
-
-    async fn fetch(&mut self, copy: CopyId, answer: oneshot::Sender<RawStatus>) -> Result<(), End> {
+        };
         let request = self.next_fetch;
         self.next_fetch += 1;
         self.fetching.retain(|_, waiting| !waiting.is_closed());
-        self.fetching.insert(request, answer);
-        self.say(FetchStatus {
+        self.fetching.insert(request, fetch.answer);
+        let question = FetchStatus {
             request,
-            copy: Some(copy),
-        })
-        .await
+            copy: Some(fetch.copy),
+        };
+        self.say(logical.address, question).await
     }
 }
 
 /// Names a cursor that this log does not contain, so that a person resumes exactly that.
 fn token(cursor: &str) -> String {
     hex::encode(&Sha256::digest(cursor.as_bytes())[..6])
-}
-
-fn digest(world: &World, desired: &BTreeMap<ObjectIndex, DesiredCopy>) -> SetDigest {
-    let mut digest = SetDigest::EMPTY;
-    for (index, copy) in desired {
-        if let Some(object) = world.objects.get(index) {
-            digest.add(&object.copy, &copy.render);
-        }
-    }
-    digest
 }

@@ -1,0 +1,112 @@
+//! Which revisions a destination has: one value shared by all destinations that have the same, and what follows from it.
+//!
+//! Hot path. A million destinations have few distinct vectors, so a session remembers what it sent by one pointer, and what is different between two vectors is found once for
+//! all that go from one to the other. A vector keeps its revisions alive, so that a difference can be made also from one that the center has forgotten.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Weak};
+
+use atoll_placement::Destination;
+use atoll_placement::place::ObjectIndex;
+use atoll_wire::digest::SetDigest;
+use parking_lot::Mutex;
+
+use crate::model::{Cut, DesiredCopy, World, joined};
+
+/// Memory for what vectors ask for.
+const WANTED_BYTES: u64 = 64 << 20;
+
+/// The revisions that a destination has, in the order of their policies.
+#[derive(Debug)]
+pub(crate) struct Vector(Box<[Arc<Cut>]>);
+
+/// What a vector asks for.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) copies: BTreeMap<ObjectIndex, DesiredCopy>,
+    pub(crate) digest: SetDigest,
+}
+
+/// A vector by its identity: equal vectors are one.
+#[derive(Clone)]
+struct Same(Arc<Vector>);
+
+impl PartialEq for Same {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+impl Eq for Same {}
+impl Hash for Same {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
+}
+
+#[derive(Clone)]
+struct ByCopies;
+
+impl quick_cache::Weighter<Same, Arc<Wanted>> for ByCopies {
+    fn weight(&self, _: &Same, wanted: &Arc<Wanted>) -> u64 {
+        wanted.copies.len() as u64 * 96 + 128
+    }
+}
+
+#[derive(Default)]
+struct Known {
+    by_cuts: HashMap<Box<[usize]>, Weak<Vector>>,
+    /// Dead entries are looked for when there are so many.
+    sweep_at: usize,
+}
+
+/// All vectors in use.
+pub(crate) struct Vectors {
+    known: Mutex<Known>,
+    wanted: quick_cache::sync::Cache<Same, Arc<Wanted>, ByCopies>,
+}
+
+impl Vectors {
+    pub(crate) fn new() -> Self {
+        Vectors {
+            known: Mutex::default(),
+            wanted: quick_cache::sync::Cache::with_weighter(1024, WANTED_BYTES, ByCopies),
+        }
+    }
+
+    /// What a destination has now.
+    pub(crate) fn of(&self, world: &World, destination: Destination) -> Arc<Vector> {
+        let cuts = world.cuts(destination);
+        let key: Box<[usize]> = cuts.iter().map(|cut| Arc::as_ptr(cut).addr()).collect();
+        let mut known = self.known.lock();
+        // A live vector keeps its cuts, so no other cut can have their addresses.
+        if let Some(vector) = known.by_cuts.get(&key).and_then(Weak::upgrade) {
+            return vector;
+        }
+        let vector = Arc::new(Vector(cuts.into()));
+        known.by_cuts.insert(key, Arc::downgrade(&vector));
+        if known.by_cuts.len() > known.sweep_at {
+            known.by_cuts.retain(|_, v| v.strong_count() > 0);
+            known.sweep_at = known.by_cuts.len() * 2 + 1024;
+        }
+        vector
+    }
+
+    /// What a vector asks for.
+    pub(crate) fn wanted(&self, world: &World, vector: &Arc<Vector>) -> Arc<Wanted> {
+        let key = Same(vector.clone());
+        if let Some(wanted) = self.wanted.get(&key) {
+            return wanted;
+        }
+        let copies = joined(&vector.0);
+        let mut digest = SetDigest::EMPTY;
+        for (index, copy) in &copies {
+            if let Some(object) = world.objects.get(index) {
+                digest.add(&object.copy, &copy.render);
+            }
+        }
+        let wanted = Arc::new(Wanted { copies, digest });
+        self.wanted.insert(key, wanted.clone());
+        wanted
+    }
+}
