@@ -159,7 +159,9 @@ impl Absorb<'_> {
                 .flat_map(|i| i.policies.iter().copied());
             self.pending.policies.extend(policies);
         }
-        if (old.accepted, old.purge) != (new.accepted, new.purge) || old.resume != new.resume {
+        if (old.accepted, old.purge) != (new.accepted, new.purge)
+            || (&old.resume, &old.hub) != (&new.resume, &new.hub)
+        {
             self.pending.changed_destinations.insert(index);
         }
         self.mark_purging(index, new.purge);

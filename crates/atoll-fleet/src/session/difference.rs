@@ -32,7 +32,7 @@ struct Difference {
     cursor: Cursor,
 }
 
-/// From which vector to which, by their addresses.
+/// From which vector (0: nothing) to which, by their addresses.
 type Way = (usize, usize);
 
 /// What was found for a look at several destinations.
@@ -42,7 +42,7 @@ struct Finder<'a> {
     /// Tombstones that somebody has yet to carry out.
     tombstones: Vec<(ObjectIndex, &'a model::Tombstone)>,
     ways: HashMap<Way, usize>,
-    /// Where the ways begin: kept, so that no address comes again.
+    /// Where the ways begin and end: kept, so that no address comes again.
     kept: Vec<Arc<Vector>>,
     by_tombstone: HashMap<(ObjectIndex, bool), usize>,
     found: Difference,
@@ -182,33 +182,39 @@ impl<'a> Finder<'a> {
 
     /// From what was sent to what should be there.
     fn follow(&mut self, logical: &mut Logical, to: Arc<Vector>, wanted: &Wanted) {
-        match &logical.sent {
+        let from = match &logical.sent {
             Sent::All(from) if Arc::ptr_eq(from, &to) => return,
-            Sent::All(from) => {
-                let way = (Arc::as_ptr(from).addr(), Arc::as_ptr(&to).addr());
-                let place = match self.ways.get(&way) {
-                    Some(place) => *place,
-                    None => {
-                        let had = self.shared.vectors.wanted(self.world, from);
-                        let news = |index: &ObjectIndex, copy: &DesiredCopy| {
-                            had.copies.get(index).map(|c| c.render) != Some(copy.render)
-                        };
-                        let items = items(self.world, &wanted.copies, news);
-                        self.found.items.push((items, true, Vec::new()));
-                        self.kept.push(from.clone());
-                        self.ways.insert(way, self.found.items.len() - 1);
-                        self.found.items.len() - 1
-                    }
-                };
-                self.found.items[place].2.push(logical.address);
-            }
+            Sent::All(from) => Some(from.clone()),
+            Sent::Copies(sent) if sent.is_empty() => None,
             Sent::Copies(sent) => {
                 let items = items(self.world, &wanted.copies, |index, copy| {
                     sent.get(index) != Some(&copy.render)
                 });
                 self.found.items.push((items, true, vec![logical.address]));
+                logical.sent = Sent::All(to);
+                return;
             }
-        }
+        };
+        let begin = from.as_ref().map_or(0, |from| Arc::as_ptr(from).addr());
+        let way = (begin, Arc::as_ptr(&to).addr());
+        let place = match self.ways.get(&way) {
+            Some(place) => *place,
+            None => {
+                let had = from
+                    .as_ref()
+                    .map(|from| self.shared.vectors.wanted(self.world, from));
+                let items = items(self.world, &wanted.copies, |index, copy| {
+                    let had = had.as_ref().and_then(|had| had.copies.get(index));
+                    had.map(|c| c.render) != Some(copy.render)
+                });
+                self.found.items.push((items, true, Vec::new()));
+                self.kept.extend(from);
+                self.kept.push(to.clone());
+                self.ways.insert(way, self.found.items.len() - 1);
+                self.found.items.len() - 1
+            }
+        };
+        self.found.items[place].2.push(logical.address);
         logical.sent = Sent::All(to);
     }
 
