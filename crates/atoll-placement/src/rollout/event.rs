@@ -239,4 +239,6 @@ pub struct Step {
     pub effects: Vec<Effect>,
     /// When to send [`Event::Tick`] at the latest, if nothing happens before.
     pub wake: Option<Timestamp>,
+    /// Why a command was not carried out, for whoever gave it.
+    pub refused: Option<String>,
 }

@@ -266,21 +266,23 @@ impl RolloutState {
         Ok(())
     }
 
-    /// What changed since it was last asked.
-    pub fn record(&mut self) -> Delta {
+    /// What changed since it was last asked. `now` is engine time; it is remembered when something changed.
+    pub fn record(&mut self, now: Timestamp) -> Delta {
         let sets = self.sets.changes();
         let mut delta = Delta {
             sets,
             ..Delta::default()
         };
-        // Plain data: this does not fail.
+        // Plain data: writing it does not fail.
         let config = serde_json::to_vec(&self.config).unwrap_or_default();
         if config != self.recorded.0 {
             self.recorded.0.clone_from(&config);
             delta.config = Some(config);
         }
         let head = serde_json::to_vec(&self.head).unwrap_or_default();
-        if head != self.recorded.1 {
+        if head != self.recorded.1 || !delta.is_empty() {
+            self.head.last = self.head.last.max(now);
+            let head = serde_json::to_vec(&self.head).unwrap_or_default();
             self.recorded.1.clone_from(&head);
             delta.head = Some(head);
         }
