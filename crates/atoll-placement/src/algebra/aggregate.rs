@@ -273,19 +273,16 @@ impl Aggregate {
             (Rows::Selected(selected), Verdict::Selected) => *selected |= members,
             (Rows::Grouped(groups), Verdict::Grouped { key, contributions }) => {
                 let times = members.len();
-                if !groups.contains_key(key) {
-                    if back {
+                let group = if back {
+                    let Some(group) = groups.get_mut(key) else {
                         return;
-                    }
-                    let accumulators = specs.iter().map(|s| Accumulator::new(s.keeps)).collect();
-                    let group = Group {
-                        copies: 0,
-                        accumulators,
                     };
-                    groups.insert(key.clone(), group);
-                }
-                let Some(group) = groups.get_mut(key) else {
-                    return;
+                    group
+                } else {
+                    groups.entry(key.clone()).or_insert_with(|| Group {
+                        copies: 0,
+                        accumulators: specs.iter().map(|s| Accumulator::new(s.keeps)).collect(),
+                    })
                 };
                 for (accumulator, contribution) in group.accumulators.iter_mut().zip(contributions)
                 {
@@ -464,7 +461,8 @@ fn classes(
     roster: &dyn Roster,
     set: &Destinations,
 ) -> Vec<(PlaceClass, Destinations)> {
-    let reads = evaluator.collector().inventory_reads().clone();
+    let collector = evaluator.collector().clone();
+    let reads = collector.inventory_reads();
     if reads.is_empty() {
         let place = evaluator.place_of_values(&[]);
         return vec![(place, set.clone())];
@@ -474,6 +472,9 @@ fn classes(
         let place = evaluator.place_of_values(&[]);
         let alone = |index| (place, Destinations::from_iter([index]));
         return set.iter().map(alone).collect();
+    }
+    if let (1, Some(index)) = (set.len(), set.min()) {
+        return vec![(evaluator.place(roster, Destination(index)), set.clone())];
     }
     if set.len() >= 64
         && !reads.all_labels

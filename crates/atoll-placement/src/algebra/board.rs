@@ -18,6 +18,9 @@ use super::table::Table;
 use crate::inventory::Labels;
 use crate::{Destination, Destinations};
 
+/// What all evaluators together may remember, in bytes.
+const BUDGET: usize = 64 << 20;
+
 /// What one copy reported: its projection, and when, if anyone asks.
 pub type Report = (Arc<Projection>, Option<Timestamp>);
 
@@ -34,8 +37,8 @@ pub trait Copies<O> {
 pub struct Entry<C> {
     /// The object.
     pub subject: Subject,
-    /// Where the policy placed it.
-    pub members: Destinations,
+    /// Where the policy placed it; all objects of a policy share the set.
+    pub members: Arc<Destinations>,
     /// Who looks at it, there or not.
     pub collectors: BTreeSet<C>,
 }
@@ -43,7 +46,7 @@ pub struct Entry<C> {
 #[derive(Debug)]
 struct Held<C> {
     subject: Subject,
-    members: Destinations,
+    members: Arc<Destinations>,
     /// `None`: there is no such collector.
     aggregates: BTreeMap<C, Option<Aggregate>>,
 }
@@ -135,13 +138,12 @@ impl<O: Ord + Copy, P: Ord + Copy, C: Ord + Clone> Board<O, P, C> {
         };
         held.aggregates
             .retain(|id, _| entry.collectors.contains(id));
-        let joined = &entry.members - &held.members;
-        let left = &held.members - &entry.members;
-        let moved = if joined.is_empty() && left.is_empty() {
-            Vec::new()
-        } else {
-            view.copies.reports(object)
-        };
+        let (mut joined, mut left, mut moved) = Default::default();
+        if !Arc::ptr_eq(&held.members, &entry.members) && held.members != entry.members {
+            joined = entry.members.as_ref() - held.members.as_ref();
+            left = held.members.as_ref() - entry.members.as_ref();
+            moved = view.copies.reports(object);
+        }
         for (id, aggregate) in &mut held.aggregates {
             let (Some(aggregate), Some(evaluator)) = (aggregate, self.evaluators.get_mut(id))
             else {
@@ -186,7 +188,7 @@ impl<O: Ord + Copy, P: Ord + Copy, C: Ord + Clone> Board<O, P, C> {
             .entries
             .range_mut((object, P::LEAST)..=(object, P::GREATEST))
         {
-            let here = set & &held.members;
+            let here = set & held.members.as_ref();
             if here.is_empty() {
                 continue;
             }
@@ -248,6 +250,13 @@ impl<O: Ord + Copy, P: Ord + Copy, C: Ord + Clone> Board<O, P, C> {
         }
     }
 
+    /// Something that is shown beside the tables changed: counts of expected, reported or stale copies.
+    pub fn mark(&mut self, object: O, policy: P) {
+        if self.entries.contains_key(&(object, policy)) {
+            self.dirty.insert((object, policy));
+        }
+    }
+
     /// What may be shown differently since this was last asked. Aggregates that had to give up and can come back are built anew.
     pub fn take_dirty(&mut self, view: View<'_, O>) -> BTreeSet<(O, P)> {
         let dirty = std::mem::take(&mut self.dirty);
@@ -263,7 +272,21 @@ impl<O: Ord + Copy, P: Ord + Copy, C: Ord + Clone> Board<O, P, C> {
                 }
             }
         }
+        self.tidy();
         dirty
+    }
+
+    /// All evaluators together remember no more than [`BUDGET`] allows: those with the most begin anew.
+    fn tidy(&mut self) {
+        let mut bytes: usize = self.evaluators.values().map(|e| e.stats().bytes).sum();
+        while bytes > BUDGET {
+            let most = self.evaluators.values_mut().max_by_key(|e| e.stats().bytes);
+            let Some(most) = most.filter(|e| e.stats().bytes > 0) else {
+                return;
+            };
+            bytes -= most.stats().bytes;
+            most.forget();
+        }
     }
 
     /// What is shown of an object under a policy, by collector; `None` when no collector looks at it. A collector that does not exist has no table.

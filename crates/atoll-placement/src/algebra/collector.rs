@@ -8,7 +8,7 @@
 //! | `inventory.name`, `inventory.labels` | the destination's name and labels |
 //! | `obj` | the payload object, without status |
 //! | `returned.status` | what the copy reported, projected (see [`super::keep`]) |
-//! | `propagation.lastReturnedUpdateTimestamp` | when that was |
+//! | `propagation.lastReturnedUpdateTimestamp` | when that was; null when it is not known |
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -54,7 +54,7 @@ static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
         )
         .variable(
             PROPAGATION,
-            Type::from(ObjectType::new("propagation").field(RETURNED_AT, Type::Timestamp)),
+            Type::from(ObjectType::new("propagation").nullable(RETURNED_AT, Type::Timestamp)),
         )
 });
 

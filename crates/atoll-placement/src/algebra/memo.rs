@@ -270,9 +270,13 @@ impl Evaluator {
 
     /// Forgets everything when the budget is spent. Called between changes, because classes are numbered anew.
     pub(crate) fn tidy(&mut self) {
-        if self.stats.bytes <= self.budget {
-            return;
+        if self.stats.bytes > self.budget {
+            self.forget();
         }
+    }
+
+    /// Forgets everything that was computed.
+    pub fn forget(&mut self) {
         self.statuses = Classes::default();
         self.places = Classes::default();
         self.projections = HashMap::new();
@@ -513,10 +517,7 @@ fn returned(sample: Sample<'_>) -> Value {
 }
 
 fn propagation(at: Option<Timestamp>) -> Value {
-    match at {
-        Some(at) => json!({RETURNED_AT: at.rfc3339_micro()}),
-        None => json!({}),
-    }
+    json!({RETURNED_AT: at.map(Timestamp::rfc3339_micro)})
 }
 
 fn is_labels(path: &[atoll_cel::Step]) -> bool {

@@ -1,0 +1,371 @@
+//! Whatever happened, the state is what a recomputation gives, and what parts hand on adds up to the whole.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::algebra::board::{Board, Copies, Entry, View};
+use crate::algebra::partial::PartialRows;
+
+const DESTINATIONS: u32 = 14;
+const REGIONS: [&str; 3] = ["", "eu", "us"];
+
+fn specs() -> Vec<Value> {
+    vec![
+        json!({"combinedFields": [{"name": "n", "type": "COUNT"}]}),
+        json!({"groupBy": [{"name": "region", "def": "inventory.labels.region"}], "combinedFields": [
+            {"name": "n", "type": "COUNT"}, {"name": "sum", "type": "SUM", "subject": "returned.status.x"}, {"name": "avg", "type": "AVG", "subject": "returned.status.x"},
+            {"name": "min", "type": "MIN", "subject": "returned.status.x"}, {"name": "max", "type": "MAX", "subject": "returned.status.x"}]}),
+        json!({"filter": "returned.status.x > obj.spec.least", "groupBy": [{"name": "x", "def": "returned.status.x"}], "combinedFields": [
+            {"name": "top", "type": "TOP", "subject": "returned.status.word"}, {"name": "distinct", "type": "APPROX_COUNT_DISTINCT", "subject": "returned.status.word"},
+            {"name": "median", "type": "APPROX_QUANTILE", "subject": "returned.status.x", "quantile": 0.5}]}),
+        json!({"limit": 3, "filter": "returned.status.x != 2", "select": [{"name": "who", "def": "inventory.name"}, {"name": "x", "def": "returned.status.x"},
+            {"name": "where", "def": "inventory.labels.region"}]}),
+        json!({"groupBy": [{"name": "last", "def": "inventory.name.endsWith('3')"}, {"name": "labels", "def": "inventory.labels.size()"}],
+            "combinedFields": [{"name": "sum", "type": "SUM", "subject": "returned.status.x"}]}),
+    ]
+}
+
+fn statuses() -> Vec<Value> {
+    vec![
+        json!({}),
+        json!({"x": 1, "word": "a"}),
+        json!({"x": 2, "word": "b"}),
+        json!({"x": 0.1, "word": "b"}),
+        json!({"x": 1e300}),
+        json!({"x": -1e300, "word": null}),
+        json!({"x": "3", "word": ["a"]}),
+        json!({"x": "three", "word": {"b": 1}}),
+        json!({"x": true}),
+    ]
+}
+
+#[derive(Debug, Clone)]
+enum Event {
+    Report(u32, Vec<u32>, Option<usize>),
+    Label(u32, usize, bool),
+    Place(u32, u32, BTreeSet<u32>, BTreeSet<u32>, i64),
+    Collector(u32, Option<usize>),
+    Ask,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let set = || proptest::collection::btree_set(0..DESTINATIONS, 0..DESTINATIONS as usize);
+    prop_oneof![
+        8 => (0u32..2, proptest::collection::vec(0..DESTINATIONS, 1..6), proptest::option::weighted(0.8, 0..statuses().len()))
+            .prop_map(|(object, at, status)| Event::Report(object, at, status)),
+        3 => (0..DESTINATIONS, 0usize..3, any::<bool>()).prop_map(|(at, region, other)| Event::Label(at, region, other)),
+        3 => (0u32..2, 0u32..2, set(), proptest::collection::btree_set(0u32..3, 0..3), -1i64..2)
+            .prop_map(|(object, policy, members, collectors, least)| Event::Place(object, policy, members, collectors, least)),
+        2 => (0u32..3, proptest::option::weighted(0.9, 0..specs().len())).prop_map(|(id, spec)| Event::Collector(id, spec)),
+        1 => Just(Event::Ask),
+    ]
+}
+
+/// What a test's world is, beside the board.
+struct World {
+    roster: PlainRoster,
+    plain: Plain,
+    board: Board<u32, u32, u32>,
+    placed: BTreeMap<(u32, u32), Entry<u32>>,
+    collectors: BTreeMap<u32, Arc<Collector>>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut roster = PlainRoster::new();
+        for i in 0..DESTINATIONS {
+            // Names are not in the order of indexes.
+            let name = format!("edge-{}", (i * 5) % DESTINATIONS);
+            roster.set(Destination(i), &name, Labels::new());
+        }
+        World {
+            roster,
+            plain: Plain::default(),
+            board: Board::new(),
+            placed: BTreeMap::new(),
+            collectors: BTreeMap::new(),
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Report(object, at, status) => {
+                let status = status.map(|i| statuses()[i].clone());
+                let mut sets: BTreeMap<Option<u64>, (Option<Arc<Projection>>, Destinations)> =
+                    BTreeMap::new();
+                for destination in at.into_iter().collect::<BTreeSet<u32>>() {
+                    let old = self.plain.set(object, destination, status.as_ref());
+                    let entry = sets.entry(old.as_ref().map(|old| old.number()));
+                    entry
+                        .or_insert_with(|| (old, Destinations::new()))
+                        .1
+                        .insert(destination);
+                }
+                let new = status.map(|status| self.plain.projections.intern(&status.to_string()));
+                for (old, set) in sets.into_values() {
+                    let (old, new) = (
+                        old.as_deref().map(Sample::of),
+                        new.as_deref().map(Sample::of),
+                    );
+                    self.board.report(&self.roster, object, &set, old, new);
+                }
+            }
+            Event::Label(at, region, other) => {
+                let mut new = Labels::new();
+                if region > 0 {
+                    new.insert("region".into(), REGIONS[region].into());
+                }
+                if other {
+                    new.insert("other".into(), "x".into());
+                }
+                let name = self.roster.name(Destination(at)).into_owned();
+                let old = self
+                    .roster
+                    .set(Destination(at), &name, new.clone())
+                    .unwrap();
+                let view = View {
+                    roster: &self.roster,
+                    copies: &self.plain,
+                };
+                self.board.relabel(view, Destination(at), &old, &new);
+            }
+            Event::Place(object, policy, members, collectors, least) => {
+                let entry = (!members.is_empty()).then(|| Entry {
+                    subject: Subject::new(json!({"spec": {"least": least}})),
+                    members: Arc::new(members.into_iter().collect()),
+                    collectors,
+                });
+                match &entry {
+                    Some(entry) if !entry.collectors.is_empty() => {
+                        self.placed.insert((object, policy), entry.clone())
+                    }
+                    _ => self.placed.remove(&(object, policy)),
+                };
+                let view = View {
+                    roster: &self.roster,
+                    copies: &self.plain,
+                };
+                self.board.set_entry(view, object, policy, entry);
+            }
+            Event::Collector(id, spec) => {
+                let spec = spec.map(|i| collector(specs()[i].clone()));
+                match &spec {
+                    Some(spec) => self.collectors.insert(id, spec.clone()),
+                    None => self.collectors.remove(&id),
+                };
+                let view = View {
+                    roster: &self.roster,
+                    copies: &self.plain,
+                };
+                self.board.set_collector(view, id, spec);
+            }
+            Event::Ask => {
+                let view = View {
+                    roster: &self.roster,
+                    copies: &self.plain,
+                };
+                self.board.take_dirty(view);
+            }
+        }
+    }
+
+    /// The samples of an entry's copies, one destination at a time.
+    fn samples(&self, object: u32, members: &Destinations) -> Vec<(Arc<Projection>, Destinations)> {
+        let reported = |at: u32| {
+            Some((
+                self.plain.report(object, Destination(at))?.0,
+                Destinations::from_iter([at]),
+            ))
+        };
+        members.iter().filter_map(reported).collect()
+    }
+
+    fn check(&mut self) -> Result<(), TestCaseError> {
+        let entries: Vec<_> = self.board.entries().collect();
+        prop_assert_eq!(&entries, &self.placed.keys().copied().collect::<Vec<_>>());
+        for (key, entry) in &self.placed {
+            let view = View {
+                roster: &self.roster,
+                copies: &self.plain,
+            };
+            let tables = self.board.tables(view, key.0, key.1).unwrap();
+            let partials = self.board.partials(view, key.0, key.1).unwrap();
+            let wanted: Vec<u32> = entry
+                .collectors
+                .iter()
+                .copied()
+                .filter(|id| self.collectors.contains_key(id))
+                .collect();
+            prop_assert_eq!(tables.iter().map(|(id, _)| *id).collect::<Vec<_>>(), wanted);
+            let samples = self.samples(key.0, &entry.members);
+            for ((id, table), (_, partial)) in tables.iter().zip(&partials) {
+                let held = self.board.aggregate(key.0, key.1, id).unwrap();
+                prop_assert!(held.is_consistent());
+                prop_assert_eq!(held.copies(), samples.len() as u64);
+                // From scratch, in another order, remembering nothing.
+                let reported = |d| self.plain.report(key.0, d);
+                let mut evaluator = Evaluator::with_budget(self.collectors[id].clone(), 0);
+                let all = samples
+                    .iter()
+                    .rev()
+                    .map(|(p, set)| (Sample::of(p.as_ref()), set));
+                let fresh =
+                    Aggregate::build(&mut evaluator, &self.roster, entry.subject.clone(), all);
+                prop_assert_eq!(held, &fresh);
+                prop_assert_eq!(table, &fresh.table(&mut evaluator, &self.roster, &reported));
+                prop_assert_eq!(table, &partial.table(&self.collectors[id]));
+                // In parts, merged and sent.
+                for parts in 2..4usize {
+                    let mut merged: Option<Partial> = None;
+                    for part in 0..parts {
+                        let some = samples
+                            .iter()
+                            .enumerate()
+                            .filter(|(i, _)| i % parts == part)
+                            .map(|(_, (p, set))| (Sample::of(p.as_ref()), set));
+                        let piece = Aggregate::build(
+                            &mut evaluator,
+                            &self.roster,
+                            entry.subject.clone(),
+                            some,
+                        );
+                        let piece = piece.partial(&mut evaluator, &self.roster, &reported);
+                        let sent = Partial::decode(&piece.encode());
+                        prop_assert_eq!(sent.as_ref(), Some(&piece));
+                        match &mut merged {
+                            None => merged = sent,
+                            Some(merged) => merged.merge(&piece),
+                        }
+                    }
+                    let merged = merged.unwrap();
+                    prop_assert_eq!(&merged, partial);
+                    prop_assert_eq!(merged.encode(), partial.encode());
+                }
+                self.check_plainly(table, &self.collectors[id], &samples)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first two collectors once more, without any of the machinery.
+    fn check_plainly(
+        &self,
+        table: &Table,
+        asked: &Collector,
+        samples: &[(Arc<Projection>, Destinations)],
+    ) -> Result<(), TestCaseError> {
+        if *asked == *collector(specs()[0].clone()) {
+            prop_assert_eq!(rows(table), json!([[samples.len()]]));
+        }
+        if *asked == *collector(specs()[1].clone()) {
+            let mut counts: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+            for (projection, set) in samples {
+                let region = self.roster.label(Destination(set.min().unwrap()), "region");
+                if let Some(region) = region {
+                    let status: Value = serde_json::from_str(projection.text()).unwrap();
+                    let entry = counts.entry(region.into_owned()).or_default();
+                    entry.0 += 1;
+                    entry.1 +=
+                        status["x"].as_u64().unwrap_or(0) + u64::from(status["x"] == "3") * 3;
+                }
+            }
+            let shown: Vec<(String, u64)> = table
+                .rows
+                .iter()
+                .map(|row| {
+                    (
+                        row[0].plain().as_str().unwrap().to_owned(),
+                        row[1].plain().as_u64().unwrap(),
+                    )
+                })
+                .collect();
+            prop_assert_eq!(
+                shown,
+                counts
+                    .iter()
+                    .map(|(region, (n, _))| (region.clone(), *n))
+                    .collect::<Vec<_>>()
+            );
+            for (row, (_, sum)) in table.rows.iter().zip(counts.values()) {
+                let plain = row[2].plain();
+                if let Some(shown) = plain.as_u64() {
+                    prop_assert_eq!(shown, *sum);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Invariant 7.
+    #[test]
+    fn any_history_ends_in_a_recomputation(events in proptest::collection::vec(event(), 0..60)) {
+        let mut world = World::new();
+        for id in 0..3u32 {
+            world.happen(Event::Collector(id, Some(id as usize + 1)));
+        }
+        world.happen(Event::Place(0, 0, (0..9).collect(), (0..3).collect(), 0));
+        world.happen(Event::Place(0, 1, (5..DESTINATIONS).collect(), (0..2).collect(), 1));
+        for event in events {
+            world.happen(event);
+        }
+        world.check()?;
+    }
+
+    /// What comes over the wire is read or refused, whatever it is.
+    #[test]
+    fn any_bytes_are_read_or_refused(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), good in any::<bool>()) {
+        if good && !bytes.is_empty() {
+            bytes[0] = 1;
+        }
+        if let Some(partial) = Partial::decode(&bytes) {
+            prop_assert!(Partial::decode(&partial.encode()).is_some());
+        }
+    }
+}
+
+#[test]
+fn too_many_groups_are_said_to_be_and_come_back() {
+    let asked = collector(
+        json!({"groupBy": [{"name": "x", "def": "returned.status.x"}], "combinedFields": [{"name": "n", "type": "COUNT"}]}),
+    );
+    let mut evaluator = Evaluator::new(asked);
+    let (roster, mut plain) = (PlainRoster::new(), Plain::default());
+    let limits = Limits {
+        groups: 10,
+        values: 100,
+    };
+    let mut aggregate = Aggregate::with_limits(&mut evaluator, Subject::new(json!({})), limits);
+    let mut change = |aggregate: &mut Aggregate, plain: &mut Plain, i: u32, there: bool| {
+        let status = json!({"x": i});
+        let old = plain.set(0, i, there.then_some(&status));
+        let new = plain.reports.get(&(0, i)).cloned();
+        let set = Destinations::from_iter([i]);
+        aggregate.change(
+            &mut evaluator,
+            &roster,
+            &set,
+            old.as_deref().map(Sample::of),
+            new.as_deref().map(Sample::of),
+        )
+    };
+    for i in 0..11 {
+        assert!(!aggregate.is_too_many());
+        assert!(change(&mut aggregate, &mut plain, i, true));
+    }
+    assert!(aggregate.is_too_many() && !aggregate.wants_rebuild());
+    for i in (5..11).rev() {
+        assert!(change(&mut aggregate, &mut plain, i, false));
+    }
+    assert!(aggregate.wants_rebuild());
+    assert_eq!(aggregate.copies(), 5);
+    let table = aggregate.table(&mut evaluator, &roster, &|d| plain.report(0, d));
+    assert!(table.too_many && table.rows.is_empty());
+    let partial = aggregate.partial(&mut evaluator, &roster, &|d| plain.report(0, d));
+    assert_eq!(partial.rows, PartialRows::TooMany);
+}

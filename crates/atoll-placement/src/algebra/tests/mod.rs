@@ -1,0 +1,95 @@
+//! What must always hold of the algebra, as properties and counts.
+
+mod collectors;
+mod counts;
+mod history;
+mod speed;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::inputs::{PlainRoster, Projections};
+use super::*;
+use crate::inventory::Labels;
+use crate::{Destination, Destinations};
+
+fn collector(spec: Value) -> Arc<Collector> {
+    Arc::new(Collector::parse(&spec).unwrap_or_else(|errors| panic!("{spec}: {errors:?}")))
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+/// Plain columns: what a test's copies reported.
+#[derive(Default)]
+struct Plain {
+    projections: Projections,
+    reports: BTreeMap<(u32, u32), Arc<Projection>>,
+}
+
+impl Plain {
+    /// Notes a report and returns what there was before.
+    fn set(&mut self, object: u32, at: u32, status: Option<&Value>) -> Option<Arc<Projection>> {
+        match status {
+            None => self.reports.remove(&(object, at)),
+            Some(status) => {
+                let new = self.projections.intern(&status.to_string());
+                self.reports.insert((object, at), new)
+            }
+        }
+    }
+}
+
+impl board::Copies<u32> for Plain {
+    fn reports(&self, object: u32) -> Vec<(board::Report, Destinations)> {
+        let mut sets: BTreeMap<u64, (Arc<Projection>, Destinations)> = BTreeMap::new();
+        for ((_, at), projection) in self.reports.range((object, 0)..=(object, u32::MAX)) {
+            let entry = sets.entry(projection.number());
+            let (_, set) = entry.or_insert_with(|| (projection.clone(), Destinations::new()));
+            set.insert(*at);
+        }
+        sets.into_values()
+            .map(|(projection, set)| ((projection, None), set))
+            .collect()
+    }
+
+    fn report(&self, object: u32, destination: Destination) -> Option<board::Report> {
+        let found = self.reports.get(&(object, destination.0))?;
+        Some((found.clone(), None))
+    }
+}
+
+/// The plain JSON of a table's rows.
+fn rows(table: &Table) -> Value {
+    let row = |row: &Vec<Cell>| row.iter().map(Cell::plain).collect::<Vec<_>>();
+    json!(table.rows.iter().map(row).collect::<Vec<_>>())
+}
+
+/// A collector's table over copies: (name, labels, status).
+fn table(spec: Value, object: Value, copies: &[(&str, &[(&str, &str)], Value)]) -> Table {
+    let mut evaluator = Evaluator::new(collector(spec));
+    let (mut roster, mut plain) = (PlainRoster::new(), Plain::default());
+    let mut aggregate = Aggregate::new(&mut evaluator, Subject::new(object));
+    for (i, (name, pairs, status)) in copies.iter().enumerate() {
+        let destination = Destination(i as u32);
+        roster.set(destination, name, labels(pairs));
+        plain.set(0, destination.0, Some(status));
+        let projection = plain.reports[&(0, destination.0)].clone();
+        aggregate.change_one(
+            &mut evaluator,
+            &roster,
+            destination,
+            None,
+            Some(Sample::of(&projection)),
+        );
+    }
+    aggregate.table(&mut evaluator, &roster, &|d| {
+        board::Copies::report(&plain, 0, d)
+    })
+}
