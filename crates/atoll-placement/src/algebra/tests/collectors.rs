@@ -222,7 +222,7 @@ fn frequencies_distinct_values_and_quantiles() {
         .collect();
     let table = table(
         json!({"combinedFields": [{"name": "images", "type": "TOP", "subject": "returned.status.image", "k": 2}, {"name": "distinct", "type": "APPROX_COUNT_DISTINCT", "subject": "returned.status.image"},
-            {"name": "median", "type": "APPROX_QUANTILE", "subject": "returned.status.n", "quantile": 0.5}, {"name": "present", "type": "COUNT", "subject": "returned.status.n > 10 ? 1 : null"}]}),
+            {"name": "median", "type": "APPROX_QUANTILE", "subject": "returned.status.n", "quantile": 0.5}, {"name": "present", "type": "COUNT", "subject": "returned.status.n > 10 ? returned.status.n : null"}]}),
         json!({}),
         &copies,
     );

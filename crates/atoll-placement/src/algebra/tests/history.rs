@@ -24,6 +24,9 @@ fn specs() -> Vec<Value> {
             {"name": "where", "def": "inventory.labels.region"}]}),
         json!({"groupBy": [{"name": "last", "def": "inventory.name.endsWith('3')"}, {"name": "labels", "def": "inventory.labels.size()"}],
             "combinedFields": [{"name": "sum", "type": "SUM", "subject": "returned.status.x"}]}),
+        json!({"filter": "propagation.lastReturnedUpdateTimestamp > timestamp('1970-01-01T00:00:00Z')", "groupBy": [{"name": "region", "def": "inventory.labels.region"}],
+            "combinedFields": [{"name": "sum", "type": "SUM", "subject": "returned.status.x"}]}),
+        json!({"select": [{"name": "who", "def": "inventory.name"}, {"name": "when", "def": "propagation.lastReturnedUpdateTimestamp"}]}),
     ]
 }
 
@@ -43,7 +46,7 @@ fn statuses() -> Vec<Value> {
 
 #[derive(Debug, Clone)]
 enum Event {
-    Report(u32, Vec<u32>, Option<usize>),
+    Report(u32, Vec<u32>, Option<usize>, Option<i64>),
     Label(u32, usize, bool),
     Place(u32, u32, BTreeSet<u32>, BTreeSet<u32>, i64),
     Collector(u32, Option<usize>),
@@ -53,8 +56,8 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     let set = || proptest::collection::btree_set(0..DESTINATIONS, 0..DESTINATIONS as usize);
     prop_oneof![
-        8 => (0u32..2, proptest::collection::vec(0..DESTINATIONS, 1..6), proptest::option::weighted(0.8, 0..statuses().len()))
-            .prop_map(|(object, at, status)| Event::Report(object, at, status)),
+        8 => (0u32..2, proptest::collection::vec(0..DESTINATIONS, 1..6), proptest::option::weighted(0.8, 0..statuses().len()), proptest::option::of(-1i64..3))
+            .prop_map(|(object, at, status, time)| Event::Report(object, at, status, time)),
         3 => (0..DESTINATIONS, 0usize..3, any::<bool>()).prop_map(|(at, region, other)| Event::Label(at, region, other)),
         3 => (0u32..2, 0u32..2, set(), proptest::collection::btree_set(0u32..3, 0..3), -1i64..2)
             .prop_map(|(object, policy, members, collectors, least)| Event::Place(object, policy, members, collectors, least)),
@@ -91,24 +94,22 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Report(object, at, status) => {
+            Event::Report(object, at, status, time) => {
                 let status = status.map(|i| statuses()[i].clone());
-                let mut sets: BTreeMap<Option<u64>, (Option<Arc<Projection>>, Destinations)> =
+                let time = time.map(|second| Timestamp(second * 1000));
+                type Old = Option<board::Report>;
+                let mut sets: BTreeMap<Option<(u64, Option<Timestamp>)>, (Old, Destinations)> =
                     BTreeMap::new();
                 for destination in at.into_iter().collect::<BTreeSet<u32>>() {
-                    let old = self.plain.set(object, destination, status.as_ref());
-                    let entry = sets.entry(old.as_ref().map(|old| old.number()));
-                    entry
-                        .or_insert_with(|| (old, Destinations::new()))
-                        .1
-                        .insert(destination);
+                    let old = self.plain.set(object, destination, status.as_ref(), time);
+                    let entry = sets.entry(old.as_ref().map(|old| (old.0.number(), old.1)));
+                    let (_, set) = entry.or_insert_with(|| (old, Destinations::new()));
+                    set.insert(destination);
                 }
-                let new = status.map(|status| self.plain.projections.intern(&status.to_string()));
+                let new: Old =
+                    status.map(|status| (self.plain.projections.intern(&status.to_string()), time));
                 for (old, set) in sets.into_values() {
-                    let (old, new) = (
-                        old.as_deref().map(Sample::of),
-                        new.as_deref().map(Sample::of),
-                    );
+                    let (old, new) = (old.as_ref().map(sample), new.as_ref().map(sample));
                     self.board.report(&self.roster, object, &set, old, new);
                 }
             }
@@ -172,10 +173,10 @@ impl World {
     }
 
     /// The samples of an entry's copies, one destination at a time.
-    fn samples(&self, object: u32, members: &Destinations) -> Vec<(Arc<Projection>, Destinations)> {
+    fn samples(&self, object: u32, members: &Destinations) -> Vec<(board::Report, Destinations)> {
         let reported = |at: u32| {
             Some((
-                self.plain.report(object, Destination(at))?.0,
+                self.plain.report(object, Destination(at))?,
                 Destinations::from_iter([at]),
             ))
         };
@@ -207,10 +208,7 @@ impl World {
                 // From scratch, in another order, remembering nothing.
                 let reported = |d| self.plain.report(key.0, d);
                 let mut evaluator = Evaluator::with_budget(self.collectors[id].clone(), 0);
-                let all = samples
-                    .iter()
-                    .rev()
-                    .map(|(p, set)| (Sample::of(p.as_ref()), set));
+                let all = samples.iter().rev().map(|(p, set)| (sample(p), set));
                 let fresh =
                     Aggregate::build(&mut evaluator, &self.roster, entry.subject.clone(), all);
                 prop_assert_eq!(held, &fresh);
@@ -224,7 +222,7 @@ impl World {
                             .iter()
                             .enumerate()
                             .filter(|(i, _)| i % parts == part)
-                            .map(|(_, (p, set))| (Sample::of(p.as_ref()), set));
+                            .map(|(_, (p, set))| (sample(p), set));
                         let piece = Aggregate::build(
                             &mut evaluator,
                             &self.roster,
@@ -254,7 +252,7 @@ impl World {
         &self,
         table: &Table,
         asked: &Collector,
-        samples: &[(Arc<Projection>, Destinations)],
+        samples: &[(board::Report, Destinations)],
     ) -> Result<(), TestCaseError> {
         if *asked == *collector(specs()[0].clone()) {
             prop_assert_eq!(rows(table), json!([[samples.len()]]));
@@ -264,7 +262,7 @@ impl World {
             for (projection, set) in samples {
                 let region = self.roster.label(Destination(set.min().unwrap()), "region");
                 if let Some(region) = region {
-                    let status: Value = serde_json::from_str(projection.text()).unwrap();
+                    let status: Value = serde_json::from_str(projection.0.text()).unwrap();
                     let entry = counts.entry(region.into_owned()).or_default();
                     entry.0 += 1;
                     entry.1 +=
@@ -300,7 +298,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     /// Invariant 7.
     #[test]
@@ -343,16 +341,11 @@ fn too_many_groups_are_said_to_be_and_come_back() {
     let mut aggregate = Aggregate::with_limits(&mut evaluator, Subject::new(json!({})), limits);
     let mut change = |aggregate: &mut Aggregate, plain: &mut Plain, i: u32, there: bool| {
         let status = json!({"x": i});
-        let old = plain.set(0, i, there.then_some(&status));
+        let old = plain.set(0, i, there.then_some(&status), None);
         let new = plain.reports.get(&(0, i)).cloned();
         let set = Destinations::from_iter([i]);
-        aggregate.change(
-            &mut evaluator,
-            &roster,
-            &set,
-            old.as_deref().map(Sample::of),
-            new.as_deref().map(Sample::of),
-        )
+        let (old, new) = (old.as_ref().map(sample), new.as_ref().map(sample));
+        aggregate.change(&mut evaluator, &roster, &set, old, new)
     };
     for i in 0..11 {
         assert!(!aggregate.is_too_many());

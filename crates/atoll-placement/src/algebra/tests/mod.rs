@@ -8,6 +8,7 @@ mod speed;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use atoll_kube::Timestamp;
 use serde_json::{Value, json};
 
 use super::inputs::{PlainRoster, Projections};
@@ -30,38 +31,49 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 #[derive(Default)]
 struct Plain {
     projections: Projections,
-    reports: BTreeMap<(u32, u32), Arc<Projection>>,
+    reports: BTreeMap<(u32, u32), board::Report>,
 }
 
 impl Plain {
     /// Notes a report and returns what there was before.
-    fn set(&mut self, object: u32, at: u32, status: Option<&Value>) -> Option<Arc<Projection>> {
+    fn set(
+        &mut self,
+        object: u32,
+        at: u32,
+        status: Option<&Value>,
+        time: Option<Timestamp>,
+    ) -> Option<board::Report> {
         match status {
             None => self.reports.remove(&(object, at)),
             Some(status) => {
                 let new = self.projections.intern(&status.to_string());
-                self.reports.insert((object, at), new)
+                self.reports.insert((object, at), (new, time))
             }
         }
     }
 }
 
+fn sample(report: &board::Report) -> Sample<'_> {
+    Sample {
+        projection: &report.0,
+        at: report.1,
+    }
+}
+
 impl board::Copies<u32> for Plain {
     fn reports(&self, object: u32) -> Vec<(board::Report, Destinations)> {
-        let mut sets: BTreeMap<u64, (Arc<Projection>, Destinations)> = BTreeMap::new();
-        for ((_, at), projection) in self.reports.range((object, 0)..=(object, u32::MAX)) {
-            let entry = sets.entry(projection.number());
-            let (_, set) = entry.or_insert_with(|| (projection.clone(), Destinations::new()));
+        let mut sets: BTreeMap<(u64, Option<Timestamp>), (board::Report, Destinations)> =
+            BTreeMap::new();
+        for ((_, at), report) in self.reports.range((object, 0)..=(object, u32::MAX)) {
+            let entry = sets.entry((report.0.number(), report.1));
+            let (_, set) = entry.or_insert_with(|| (report.clone(), Destinations::new()));
             set.insert(*at);
         }
-        sets.into_values()
-            .map(|(projection, set)| ((projection, None), set))
-            .collect()
+        sets.into_values().collect()
     }
 
     fn report(&self, object: u32, destination: Destination) -> Option<board::Report> {
-        let found = self.reports.get(&(object, destination.0))?;
-        Some((found.clone(), None))
+        self.reports.get(&(object, destination.0)).cloned()
     }
 }
 
@@ -79,14 +91,14 @@ fn table(spec: Value, object: Value, copies: &[(&str, &[(&str, &str)], Value)]) 
     for (i, (name, pairs, status)) in copies.iter().enumerate() {
         let destination = Destination(i as u32);
         roster.set(destination, name, labels(pairs));
-        plain.set(0, destination.0, Some(status));
-        let projection = plain.reports[&(0, destination.0)].clone();
+        plain.set(0, destination.0, Some(status), None);
+        let report = plain.reports[&(0, destination.0)].clone();
         aggregate.change_one(
             &mut evaluator,
             &roster,
             destination,
             None,
-            Some(Sample::of(&projection)),
+            Some(sample(&report)),
         );
     }
     aggregate.table(&mut evaluator, &roster, &|d| {
