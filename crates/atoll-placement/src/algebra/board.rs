@@ -18,8 +18,8 @@ use super::table::Table;
 use crate::inventory::Labels;
 use crate::{Destination, Destinations};
 
-/// What all evaluators together may remember, in bytes.
-const BUDGET: usize = 64 << 20;
+/// What all evaluators together may remember, in bytes, by default.
+const MEMORY: usize = 64 << 20;
 
 /// What one copy reported: its projection, and when, if anyone asks.
 pub type Report = (Arc<Projection>, Option<Timestamp>);
@@ -57,6 +57,7 @@ pub struct Board<O, P, C> {
     evaluators: BTreeMap<C, Evaluator>,
     entries: BTreeMap<(O, P), Held<C>>,
     dirty: BTreeSet<(O, P)>,
+    memory: usize,
 }
 
 impl<O, P, C> Default for Board<O, P, C> {
@@ -65,6 +66,7 @@ impl<O, P, C> Default for Board<O, P, C> {
             evaluators: BTreeMap::new(),
             entries: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            memory: MEMORY,
         }
     }
 }
@@ -84,6 +86,14 @@ impl<O: Ord + Copy, P: Ord + Copy, C: Ord + Clone> Board<O, P, C> {
         Self::default()
     }
 
+    /// A board whose evaluators together remember no more than about so many bytes.
+    pub fn with_memory(bytes: usize) -> Self {
+        Board {
+            memory: bytes,
+            ..Self::default()
+        }
+    }
+
     /// A collector is new, edited, or (`None`) gone.
     pub fn set_collector(&mut self, view: View<'_, O>, id: C, collector: Option<Arc<Collector>>) {
         match &collector {
@@ -97,7 +107,7 @@ impl<O: Ord + Copy, P: Ord + Copy, C: Ord + Clone> Board<O, P, C> {
                 if known.is_some_and(|known| known.collector().as_ref() == collector.as_ref()) {
                     return;
                 }
-                let evaluator = Evaluator::new(collector.clone());
+                let evaluator = Evaluator::with_budget(collector.clone(), self.memory / 4);
                 self.evaluators.insert(id.clone(), evaluator);
             }
         }
@@ -276,10 +286,10 @@ impl<O: Ord + Copy, P: Ord + Copy, C: Ord + Clone> Board<O, P, C> {
         dirty
     }
 
-    /// All evaluators together remember no more than [`BUDGET`] allows: those with the most begin anew.
+    /// All evaluators together remember no more than they may: those with the most begin anew.
     fn tidy(&mut self) {
         let mut bytes: usize = self.evaluators.values().map(|e| e.stats().bytes).sum();
-        while bytes > BUDGET {
+        while bytes > self.memory {
             let most = self.evaluators.values_mut().max_by_key(|e| e.stats().bytes);
             let Some(most) = most.filter(|e| e.stats().bytes > 0) else {
                 return;

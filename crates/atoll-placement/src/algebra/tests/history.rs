@@ -76,7 +76,7 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(memory: usize) -> Self {
         let mut roster = PlainRoster::new();
         for i in 0..DESTINATIONS {
             // Names are not in the order of indexes.
@@ -86,7 +86,7 @@ impl World {
         World {
             roster,
             plain: Plain::default(),
-            board: Board::new(),
+            board: Board::with_memory(memory),
             placed: BTreeMap::new(),
             collectors: BTreeMap::new(),
         }
@@ -302,8 +302,8 @@ proptest! {
 
     /// Invariant 7.
     #[test]
-    fn any_history_ends_in_a_recomputation(events in proptest::collection::vec(event(), 0..60)) {
-        let mut world = World::new();
+    fn any_history_ends_in_a_recomputation(memory in prop_oneof![Just(0usize), Just(2000), Just(1 << 20)], events in proptest::collection::vec(event(), 0..60)) {
+        let mut world = World::new(memory);
         for id in 0..3u32 {
             world.happen(Event::Collector(id, Some(id as usize + 1)));
         }

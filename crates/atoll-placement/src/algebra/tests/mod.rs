@@ -3,6 +3,7 @@
 mod collectors;
 mod counts;
 mod history;
+mod shown;
 mod speed;
 
 use std::collections::BTreeMap;
