@@ -1,7 +1,8 @@
 //! All aggregates of one center: which collectors look at which copies, and what has to happen when anything of that changes.
 //!
 //! The engine says what changed; the board knows which aggregates that concerns and which of them are shown differently now. Always true between two calls: every aggregate holds exactly
-//! the copies of its object at the members of its policy's placement, as they were last told. Ids are the engine's own.
+//! the copies of its object at the members of its policy's placement, as they were last told, except those that are still pending. What a new collector or placement makes
+//! necessary is done in slices ([`Board::work`]), so that nobody's expression stalls the engine; reports of what is pending wait in the columns. Ids are the engine's own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +21,9 @@ use crate::{Destination, Destinations};
 
 /// What all evaluators together may remember, in bytes, by default.
 const MEMORY: usize = 64 << 20;
+
+/// How many steps of pending work are done between two looks at what changed.
+const SLICE: u64 = 50_000;
 
 /// What one copy reported: its projection, and when, if anyone asks.
 pub type Report = (Arc<Projection>, Option<Timestamp>);
@@ -48,7 +52,31 @@ struct Held<C> {
     subject: Subject,
     members: Arc<Destinations>,
     /// `None`: there is no such collector.
-    aggregates: BTreeMap<C, Option<Aggregate>>,
+    aggregates: BTreeMap<C, Option<Working>>,
+}
+
+/// An aggregate on its way to its members.
+#[derive(Debug)]
+struct Working {
+    aggregate: Aggregate,
+    /// Members that are not counted yet.
+    pending: Destinations,
+}
+
+impl Working {
+    fn new(evaluator: &mut Evaluator, subject: &Subject, members: &Destinations) -> Self {
+        Working {
+            aggregate: Aggregate::new(evaluator, subject.clone()),
+            pending: members.clone(),
+        }
+    }
+}
+
+impl<C> Held<C> {
+    fn is_pending(&self) -> bool {
+        let mut working = self.aggregates.values().flatten();
+        working.any(|working| !working.pending.is_empty())
+    }
 }
 
 /// All aggregates. `O` names objects, `P` policies, `C` collectors.
@@ -57,6 +85,8 @@ pub struct Board<O, P, C> {
     evaluators: BTreeMap<C, Evaluator>,
     entries: BTreeMap<(O, P), Held<C>>,
     dirty: BTreeSet<(O, P)>,
+    /// Entries with something pending.
+    unfinished: BTreeSet<(O, P)>,
     memory: usize,
 }
 
@@ -66,6 +96,7 @@ impl<O, P, C> Default for Board<O, P, C> {
             evaluators: BTreeMap::new(),
             entries: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            unfinished: BTreeSet::new(),
             memory: MEMORY,
         }
     }
@@ -95,7 +126,7 @@ impl<O: Ord + Copy, P: Ord + Copy, C: Ord + Clone> Board<O, P, C> {
     }
 
     /// A collector is new, edited, or (`None`) gone.
-    pub fn set_collector(&mut self, view: View<'_, O>, id: C, collector: Option<Arc<Collector>>) {
+    pub fn set_collector(&mut self, id: C, collector: Option<Arc<Collector>>) {
         match &collector {
             None => {
                 if self.evaluators.remove(&id).is_none() {
@@ -112,12 +143,13 @@ impl<O: Ord + Copy, P: Ord + Copy, C: Ord + Clone> Board<O, P, C> {
             }
         }
         for (key, held) in &mut self.entries {
-            let Some(aggregate) = held.aggregates.get_mut(&id) else {
+            let Some(working) = held.aggregates.get_mut(&id) else {
                 continue;
             };
             let evaluator = self.evaluators.get_mut(&id);
-            *aggregate = evaluator.map(|e| build(e, view, key.0, &held.subject, &held.members));
+            *working = evaluator.map(|e| Working::new(e, &held.subject, &held.members));
             self.dirty.insert(*key);
+            self.unfinished.insert(*key);
         }
     }
 
@@ -130,44 +162,41 @@ impl<O: Ord + Copy, P: Ord + Copy, C: Ord + Clone> Board<O, P, C> {
             }
             return;
         };
-        let Some(held) = self.entries.get_mut(&key) else {
-            let mut held = Held {
-                subject: entry.subject,
-                members: entry.members,
-                aggregates: BTreeMap::new(),
-            };
-            for id in entry.collectors {
-                let evaluator = self.evaluators.get_mut(&id);
-                let aggregate =
-                    evaluator.map(|e| build(e, view, object, &held.subject, &held.members));
-                held.aggregates.insert(id, aggregate);
-            }
-            self.entries.insert(key, held);
-            self.dirty.insert(key);
-            return;
-        };
+        let held = self.entries.entry(key).or_insert_with(|| Held {
+            subject: entry.subject.clone(),
+            members: entry.members.clone(),
+            aggregates: BTreeMap::new(),
+        });
         held.aggregates
             .retain(|id, _| entry.collectors.contains(id));
         let (mut joined, mut left, mut moved) = Default::default();
         if !Arc::ptr_eq(&held.members, &entry.members) && held.members != entry.members {
             joined = entry.members.as_ref() - held.members.as_ref();
             left = held.members.as_ref() - entry.members.as_ref();
-            moved = view.copies.reports(object);
+            if !left.is_empty() {
+                moved = view.copies.reports(object);
+            }
         }
-        for (id, aggregate) in &mut held.aggregates {
-            let (Some(aggregate), Some(evaluator)) = (aggregate, self.evaluators.get_mut(id))
-            else {
+        // To go through those who stay is less than to go through more that leave.
+        let anew = left.len() * 2 > held.members.len();
+        for (id, working) in &mut held.aggregates {
+            let (Some(working), Some(evaluator)) = (working, self.evaluators.get_mut(id)) else {
                 continue;
             };
-            if aggregate.retarget(evaluator, entry.subject.clone()) {
-                *aggregate = build(evaluator, view, object, &entry.subject, &entry.members);
+            let retargeted = working.aggregate.retarget(evaluator, entry.subject.clone());
+            if retargeted || anew {
+                *working = Working::new(evaluator, &entry.subject, &entry.members);
                 continue;
             }
+            let counted = &left - &working.pending;
             for (report, set) in &moved {
-                let sample = Some(sample(report));
-                aggregate.change(evaluator, view.roster, &(set & &left), sample, None);
-                aggregate.change(evaluator, view.roster, &(set & &joined), None, sample);
+                let (gone, old) = (set & &counted, Some(sample(report)));
+                working
+                    .aggregate
+                    .change(evaluator, view.roster, &gone, old, None);
             }
+            working.pending -= &left;
+            working.pending |= &joined;
         }
         held.subject = entry.subject;
         held.members = entry.members;
@@ -176,11 +205,55 @@ impl<O: Ord + Copy, P: Ord + Copy, C: Ord + Clone> Board<O, P, C> {
                 continue;
             }
             let evaluator = self.evaluators.get_mut(&id);
-            let aggregate = evaluator.map(|e| build(e, view, object, &held.subject, &held.members));
-            held.aggregates.insert(id, aggregate);
+            let working = evaluator.map(|e| Working::new(e, &held.subject, &held.members));
+            held.aggregates.insert(id, working);
         }
         // Whatever changed: a selection may show the object itself, and rendering tells.
         self.dirty.insert(key);
+        self.unfinished.insert(key);
+    }
+
+    /// Counts pending members, about so many (a step is one destination, or 64 that no expression tells apart by name). Returns whether there is more to do.
+    pub fn work(&mut self, view: View<'_, O>, steps: u64) -> bool {
+        let mut steps = steps;
+        while let Some(&key) = self.unfinished.first() {
+            let held = self.entries.get_mut(&key).filter(|held| held.is_pending());
+            let Some(held) = held else {
+                self.unfinished.remove(&key);
+                continue;
+            };
+            if steps == 0 {
+                return true;
+            }
+            let reports = view.copies.reports(key.0);
+            for (id, working) in &mut held.aggregates {
+                let (Some(working), Some(evaluator)) = (working, self.evaluators.get_mut(id))
+                else {
+                    continue;
+                };
+                let at_once = if evaluator.collector().inventory_reads().name {
+                    1
+                } else {
+                    64
+                };
+                let most = steps.saturating_mul(at_once);
+                let slice: Destinations = if working.pending.len() <= most {
+                    std::mem::take(&mut working.pending)
+                } else {
+                    let slice = working.pending.iter().take(most as usize).collect();
+                    working.pending -= &slice;
+                    slice
+                };
+                for (report, set) in &reports {
+                    let (here, new) = (set & &slice, Some(sample(report)));
+                    working
+                        .aggregate
+                        .change(evaluator, view.roster, &here, None, new);
+                }
+                steps = steps.saturating_sub(slice.len().div_ceil(at_once));
+            }
+        }
+        false
     }
 
     /// The copies of an object at these destinations reported `old` before and `new` now; `None` is nothing, or a copy without a status.
@@ -203,11 +276,19 @@ impl<O: Ord + Copy, P: Ord + Copy, C: Ord + Clone> Board<O, P, C> {
                 continue;
             }
             let mut shown = old.is_some() != new.is_some();
-            for (id, aggregate) in &mut held.aggregates {
-                if let (Some(aggregate), Some(evaluator)) = (aggregate, self.evaluators.get_mut(id))
-                {
-                    shown |= aggregate.change(evaluator, roster, &here, old, new);
-                }
+            for (id, working) in &mut held.aggregates {
+                let (Some(working), Some(evaluator)) = (working, self.evaluators.get_mut(id))
+                else {
+                    continue;
+                };
+                shown |= if working.pending.is_empty() {
+                    working.aggregate.change(evaluator, roster, &here, old, new)
+                } else {
+                    let counted = &here - &working.pending;
+                    working
+                        .aggregate
+                        .change(evaluator, roster, &counted, old, new)
+                };
             }
             if shown {
                 self.dirty.insert(*key);
@@ -247,12 +328,14 @@ impl<O: Ord + Copy, P: Ord + Copy, C: Ord + Clone> Board<O, P, C> {
             let Some(report) = view.copies.report(key.0, destination) else {
                 continue;
             };
-            for (id, aggregate) in &mut held.aggregates {
-                if !concerned.contains(id) {
-                    continue;
-                }
-                if let (Some(aggregate), Some(evaluator)) = (aggregate, self.evaluators.get_mut(id))
-                    && aggregate.relabel(evaluator, &name, destination, sample(&report), old, new)
+            let sample = sample(&report);
+            for (id, working) in &mut held.aggregates {
+                if let (Some(working), Some(evaluator)) = (working, self.evaluators.get_mut(id))
+                    && concerned.contains(id)
+                    && !working.pending.contains(destination.0)
+                    && working
+                        .aggregate
+                        .relabel(evaluator, &name, destination, sample, old, new)
                 {
                     self.dirty.insert(*key);
                 }
@@ -267,23 +350,41 @@ impl<O: Ord + Copy, P: Ord + Copy, C: Ord + Clone> Board<O, P, C> {
         }
     }
 
-    /// What may be shown differently since this was last asked. Aggregates that had to give up and can come back are built anew.
+    /// What may be shown differently since this was last asked, and is complete: works for a while on what is pending, and keeps back what still is.
     pub fn take_dirty(&mut self, view: View<'_, O>) -> BTreeSet<(O, P)> {
-        let dirty = std::mem::take(&mut self.dirty);
-        for key in &dirty {
+        for key in &self.dirty {
             let Some(held) = self.entries.get_mut(key) else {
                 continue;
             };
-            for (id, aggregate) in &mut held.aggregates {
-                if let (Some(aggregate), Some(evaluator)) = (aggregate, self.evaluators.get_mut(id))
-                    && aggregate.wants_rebuild()
+            for (id, working) in &mut held.aggregates {
+                if let (Some(working), Some(evaluator)) = (working, self.evaluators.get_mut(id))
+                    && working.aggregate.wants_rebuild()
                 {
-                    *aggregate = build(evaluator, view, key.0, &held.subject, &held.members);
+                    *working = Working::new(evaluator, &held.subject, &held.members);
+                    self.unfinished.insert(*key);
                 }
             }
         }
+        self.work(view, SLICE);
         self.tidy();
-        dirty
+        let (later, now) = std::mem::take(&mut self.dirty)
+            .into_iter()
+            .partition(|key| self.is_pending(key.0, key.1));
+        self.dirty = later;
+        now
+    }
+
+    /// Whether some of an entry's members are not counted yet.
+    pub fn is_pending(&self, object: O, policy: P) -> bool {
+        let held = self.entries.get(&(object, policy));
+        held.is_some_and(Held::is_pending)
+    }
+
+    /// Where a policy placed an object that is looked at.
+    pub fn members(&self, object: O, policy: P) -> Option<&Arc<Destinations>> {
+        self.entries
+            .get(&(object, policy))
+            .map(|held| &held.members)
     }
 
     /// All evaluators together remember no more than they may: those with the most begin anew.
@@ -326,9 +427,9 @@ impl<O: Ord + Copy, P: Ord + Copy, C: Ord + Clone> Board<O, P, C> {
     ) -> Option<Vec<(C, T)>> {
         let held = self.entries.get(&(object, policy))?;
         let mut made = Vec::new();
-        for (id, aggregate) in &held.aggregates {
-            if let (Some(aggregate), Some(evaluator)) = (aggregate, self.evaluators.get_mut(id)) {
-                made.push((id.clone(), make(aggregate, evaluator)));
+        for (id, working) in &held.aggregates {
+            if let (Some(working), Some(evaluator)) = (working, self.evaluators.get_mut(id)) {
+                made.push((id.clone(), make(&working.aggregate, evaluator)));
             }
         }
         Some(made)
@@ -338,7 +439,7 @@ impl<O: Ord + Copy, P: Ord + Copy, C: Ord + Clone> Board<O, P, C> {
     pub fn missing(&self, object: O, policy: P) -> Vec<&C> {
         let held = self.entries.get(&(object, policy)).into_iter();
         held.flat_map(|held| &held.aggregates)
-            .filter(|(_, aggregate)| aggregate.is_none())
+            .filter(|(_, working)| working.is_none())
             .map(|(id, _)| id)
             .collect()
     }
@@ -365,11 +466,9 @@ impl<O: Ord + Copy, P: Ord + Copy, C: Ord + Clone> Board<O, P, C> {
 
     /// One aggregate.
     pub fn aggregate(&self, object: O, policy: P, collector: &C) -> Option<&Aggregate> {
-        self.entries
-            .get(&(object, policy))?
-            .aggregates
-            .get(collector)?
-            .as_ref()
+        let held = self.entries.get(&(object, policy))?;
+        let working = held.aggregates.get(collector)?.as_ref()?;
+        Some(&working.aggregate)
     }
 
     /// What a collector has computed.
@@ -384,7 +483,8 @@ impl<O: Ord + Copy, P: Ord + Copy, C: Ord + Clone> Board<O, P, C> {
             .entries
             .values()
             .flat_map(|held| held.aggregates.values());
-        memos + kept.flatten().map(Aggregate::bytes).sum::<usize>()
+        let bytes = |w: &Working| w.aggregate.bytes() + w.pending.serialized_size();
+        memos + kept.flatten().map(bytes).sum::<usize>()
     }
 }
 
@@ -411,20 +511,4 @@ fn sample(report: &Report) -> Sample<'_> {
         projection: &report.0,
         at: report.1,
     }
-}
-
-fn build<O: Copy>(
-    evaluator: &mut Evaluator,
-    view: View<'_, O>,
-    object: O,
-    subject: &Subject,
-    members: &Destinations,
-) -> Aggregate {
-    let reports = view.copies.reports(object);
-    let here: Vec<(&Report, Destinations)> = reports
-        .iter()
-        .map(|(report, set)| (report, set & members))
-        .collect();
-    let samples = here.iter().map(|(report, set)| (sample(report), set));
-    Aggregate::build(evaluator, view.roster, subject.clone(), samples)
 }

@@ -50,7 +50,9 @@ enum Event {
     Label(u32, usize, bool),
     Place(u32, u32, BTreeSet<u32>, BTreeSet<u32>, i64),
     Collector(u32, Option<usize>),
-    Ask,
+    /// One destination joins a placement, or leaves it.
+    Move(u32, u32, u32),
+    Ask(u64),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -62,7 +64,8 @@ fn event() -> impl Strategy<Value = Event> {
         3 => (0u32..2, 0u32..2, set(), proptest::collection::btree_set(0u32..3, 0..3), -1i64..2)
             .prop_map(|(object, policy, members, collectors, least)| Event::Place(object, policy, members, collectors, least)),
         2 => (0u32..3, proptest::option::weighted(0.9, 0..specs().len())).prop_map(|(id, spec)| Event::Collector(id, spec)),
-        1 => Just(Event::Ask),
+        4 => (0u32..2, 0u32..2, 0..DESTINATIONS).prop_map(|(object, policy, at)| Event::Move(object, policy, at)),
+        3 => (0u64..8).prop_map(Event::Ask),
     ]
 }
 
@@ -156,18 +159,32 @@ impl World {
                     Some(spec) => self.collectors.insert(id, spec.clone()),
                     None => self.collectors.remove(&id),
                 };
-                let view = View {
-                    roster: &self.roster,
-                    copies: &self.plain,
-                };
-                self.board.set_collector(view, id, spec);
+                self.board.set_collector(id, spec);
             }
-            Event::Ask => {
+            Event::Move(object, policy, at) => {
+                let Some(mut entry) = self.placed.get(&(object, policy)).cloned() else {
+                    return;
+                };
+                let members = Arc::make_mut(&mut entry.members);
+                if !members.remove(at) {
+                    members.insert(at);
+                }
+                self.placed.insert((object, policy), entry.clone());
                 let view = View {
                     roster: &self.roster,
                     copies: &self.plain,
                 };
-                self.board.take_dirty(view);
+                self.board.set_entry(view, object, policy, Some(entry));
+            }
+            Event::Ask(steps) => {
+                let view = View {
+                    roster: &self.roster,
+                    copies: &self.plain,
+                };
+                self.board.work(view, steps);
+                if steps == 0 {
+                    self.board.take_dirty(view);
+                }
             }
         }
     }
@@ -184,6 +201,11 @@ impl World {
     }
 
     fn check(&mut self) -> Result<(), TestCaseError> {
+        let view = View {
+            roster: &self.roster,
+            copies: &self.plain,
+        };
+        while self.board.work(view, 1) {}
         let entries: Vec<_> = self.board.entries().collect();
         prop_assert_eq!(&entries, &self.placed.keys().copied().collect::<Vec<_>>());
         for (key, entry) in &self.placed {
