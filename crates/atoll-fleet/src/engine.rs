@@ -11,16 +11,21 @@ use atoll_store::{
 };
 
 use prost::Message as _;
+use tokio::task::JoinSet;
 
 use crate::absorb::{Absorb, Pending};
 use crate::decide;
 use crate::load::{self, ReportPosition};
-use crate::model::{DestinationState, World};
+use crate::model::{Registration, World};
 use crate::rows::{self, DestinationRow};
 use crate::shared::Shared;
 
 /// Events taken in before policies are decided.
 const BATCH: usize = 512;
+/// New destinations whose index is on its way into the log.
+const ENTER_AT_ONCE: usize = 256;
+/// New destinations that are taken into the picture together.
+const ENTER_TOGETHER: usize = 4096;
 /// How long a failed decision waits.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -172,8 +177,8 @@ impl Engine {
             .collect();
         let destinations: Vec<_> = world
             .destinations
-            .values()
-            .map(|d| (d.inventory.clone(), d.name.clone()))
+            .iter()
+            .map(|(_, d)| (d.inventory.clone(), d.name.clone()))
             .collect();
         let objects: Vec<_> = world.objects.values().map(|o| o.key.clone()).collect();
         let mut absorb = Absorb {
@@ -211,7 +216,7 @@ impl Engine {
         }
         let all: Vec<_> = absorb.world.policies.keys().copied().collect();
         absorb.pending.rescan.extend(all.iter().copied());
-        absorb.pending.policies.extend(all);
+        all.into_iter().for_each(|p| absorb.pending.whole(p));
         absorb.world.applied = absorb.world.applied.max(snapshot.revision());
         true
     }
@@ -222,10 +227,11 @@ impl Engine {
         self.enter_destinations().await;
         self.look_closer();
         self.tell_sessions();
-        for index in std::mem::take(&mut self.pending.policies) {
-            if let Err(error) = decide::decide(&self.shared, index, &mut self.pending).await {
+        for (index, scope) in std::mem::take(&mut self.pending.policies) {
+            let decided = decide::decide(&self.shared, index, &scope, &mut self.pending).await;
+            if let Err(error) = decided {
                 tracing::error!(%error, policy = ?index, "a decision could not be carried out; it is tried again");
-                self.pending.policies.insert(index);
+                self.pending.again(index, scope);
             }
         }
         // What new destinations made worth deciding comes first.
@@ -234,50 +240,68 @@ impl Engine {
         }
     }
 
-    /// Gives new destinations their index; they are used once that is durable.
+    /// Gives new destinations their index; they are used once that is durable. Many appends are under way at once, so that they share their fsyncs.
     async fn enter_destinations(&mut self) {
-        for state in std::mem::take(&mut self.pending.new_destinations) {
-            match self.index_of(&state).await {
-                Ok(index) => {
-                    let Ok(snapshot) = self.shared.store.snapshot(At::Latest) else {
-                        continue;
-                    };
-                    let mut world = self.shared.world.write();
-                    let mut absorb = Absorb {
-                        registry: &self.shared.registry,
-                        snapshot: snapshot.as_ref(),
-                        world: &mut world,
-                        pending: &mut self.pending,
-                    };
-                    absorb.add_destination(index, state);
+        let mut new = std::mem::take(&mut self.pending.new_destinations).into_iter();
+        let mut under_way = JoinSet::new();
+        let mut entered = Vec::new();
+        let mut failed = Vec::new();
+        loop {
+            while under_way.len() < ENTER_AT_ONCE
+                && let Some(registration) = new.next()
+            {
+                let index = self.next_index();
+                under_way.spawn(index_of(self.shared.clone(), index, registration));
+            }
+            match under_way.join_next().await {
+                Some(Ok((Ok(index), registration))) => entered.push((index, registration)),
+                Some(Ok((Err(error), registration))) => {
+                    tracing::error!(%error, destination = %registration.state.name, "a destination could not be entered; it is tried again");
+                    failed.push(registration);
                 }
-                Err(error) => {
-                    tracing::error!(%error, destination = %state.name, "a destination could not be entered; it is tried again");
-                    self.pending.new_destinations.push(state);
-                }
+                Some(Err(error)) => tracing::error!(%error, "a destination could not be entered"),
+                None => break,
+            }
+            if entered.len() >= ENTER_TOGETHER {
+                self.add_destinations(std::mem::take(&mut entered));
+            }
+        }
+        self.add_destinations(entered);
+        self.pending.new_destinations.extend(failed);
+    }
+
+    /// An index for a new destination; one that is not used after all is found again at the next start.
+    fn next_index(&self) -> Destination {
+        let mut world = self.shared.world.write();
+        match world.free.min() {
+            Some(index) => {
+                world.free.remove(index);
+                Destination(index)
+            }
+            None => {
+                world.next_destination += 1;
+                Destination(world.next_destination - 1)
             }
         }
     }
 
-    /// The durable index of a destination: a new one, or the one it has already.
-    async fn index_of(&self, state: &DestinationState) -> Result<Destination, String> {
-        let key = rows::destination(&state.inventory, &state.uid);
-        let index = Destination(self.shared.world.read().next_destination);
-        let row = DestinationRow {
-            index: index.0,
-            name: state.name.to_string(),
-            ..DestinationRow::default()
+    fn add_destinations(&mut self, entered: Vec<(Destination, Registration)>) {
+        if entered.is_empty() {
+            return;
+        }
+        let Ok(snapshot) = self.shared.store.snapshot(At::Latest) else {
+            let again = entered.into_iter().map(|(_, registration)| registration);
+            return self.pending.new_destinations.extend(again);
         };
-        let write = vec![Write::Put(key.clone(), rows::encode(&row))];
-        match self.shared.append(vec![Check::Absent(key)], write).await {
-            Ok(_) => Ok(index),
-            Err(AppendError::Failed {
-                current: Some(version),
-                ..
-            }) => DestinationRow::decode(version.row)
-                .map(|row| Destination(row.index))
-                .map_err(|e| e.to_string()),
-            Err(error) => Err(error.to_string()),
+        let mut world = self.shared.world.write();
+        let mut absorb = Absorb {
+            registry: &self.shared.registry,
+            snapshot: snapshot.as_ref(),
+            world: &mut world,
+            pending: &mut self.pending,
+        };
+        for (index, registration) in entered {
+            absorb.add_destination(index, registration);
         }
     }
 
@@ -337,7 +361,7 @@ impl Engine {
         for (index, state) in std::mem::take(&mut self.pending.gone_destinations) {
             self.shared.sessions.wake_one(index);
             // The row of a detached destination: losing this delete only leaves a number unused.
-            let row = rows::destination(&state.inventory, &state.uid);
+            let row = rows::destination(&state.inventory, &state.uid.to_string());
             self.pending.obsolete.push(row);
         }
         for key in std::mem::take(&mut self.pending.obsolete) {
@@ -348,4 +372,31 @@ impl Engine {
             });
         }
     }
+}
+
+/// The durable index of a destination: the one it is given, or the one it has already.
+async fn index_of(
+    shared: Arc<Shared>,
+    index: Destination,
+    registration: Registration,
+) -> (Result<Destination, String>, Registration) {
+    let state = &registration.state;
+    let key = rows::destination(&state.inventory, &state.uid.to_string());
+    let row = DestinationRow {
+        index: index.0,
+        name: state.name.to_string(),
+        ..DestinationRow::default()
+    };
+    let write = vec![Write::Put(key.clone(), rows::encode(&row))];
+    let found = match shared.append(vec![Check::Absent(key)], write).await {
+        Ok(_) => Ok(index),
+        Err(AppendError::Failed {
+            current: Some(version),
+            ..
+        }) => DestinationRow::decode(version.row)
+            .map(|row| Destination(row.index))
+            .map_err(|e| e.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    (found, registration)
 }

@@ -10,6 +10,7 @@ use atoll_kube::Timestamp;
 use atoll_placement::Destination;
 use atoll_registry::{ClusterName, PatchType, ResourceRef};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::model::{DestinationState, Foreign, World};
@@ -38,6 +39,8 @@ const MOST_NAMED: usize = 3;
 pub(crate) const GRACE: Duration = Duration::from_secs(120);
 /// Changes are gathered for so long.
 const SETTLE: Duration = Duration::from_millis(50);
+/// So many are written at the same time.
+const AT_ONCE: usize = 64;
 /// A failed write is tried again after this.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -53,7 +56,7 @@ pub(crate) async fn run(shared: Arc<Shared>, grace: Duration) {
             .destinations
             .iter()
             .filter(|(_, d)| d.available)
-            .map(|(i, _)| *i)
+            .map(|(i, _)| i)
             .collect()
     };
     leaving.extend(before.into_iter().map(|d| (started + grace, d)));
@@ -73,14 +76,28 @@ pub(crate) async fn run(shared: Arc<Shared>, grace: Duration) {
                 work.extend(queue.pop_front().map(|(_, d)| (d, over)));
             }
         }
-        for (destination, over) in work {
-            match reconcile(&shared, destination, over, grace).await {
-                Ok(true) => leaving.push_back((now + grace, destination)),
-                Ok(false) => {}
-                Err(error) => {
+        // Several at once, so that they share their fsyncs.
+        let mut work = work.into_iter();
+        let mut under_way = JoinSet::new();
+        loop {
+            while under_way.len() < AT_ONCE
+                && let Some((destination, over)) = work.next()
+            {
+                let shared = shared.clone();
+                under_way.spawn(async move {
+                    let done = reconcile(&shared, destination, over, grace).await;
+                    (destination, done)
+                });
+            }
+            match under_way.join_next().await {
+                Some(Ok((destination, Ok(true)))) => leaving.push_back((now + grace, destination)),
+                Some(Ok((_, Ok(false)))) => {}
+                Some(Ok((destination, Err(error)))) => {
                     tracing::warn!(%error, destination = %shared.world.read().name_of(destination), "conditions could not be written");
                     retry.push_back((now + RETRY, destination));
                 }
+                Some(Err(error)) => tracing::error!(%error, "conditions could not be written"),
+                None => break,
             }
         }
     }
@@ -372,12 +389,10 @@ mod tests {
             inventory: "i".into(),
             name: "n".into(),
             uid: "u".into(),
-            labels: Default::default(),
             accepted: true,
             available,
             purge: false,
             hub: None,
-            resume: None,
             last_seen: 0,
         }
     }

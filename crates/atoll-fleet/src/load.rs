@@ -60,7 +60,7 @@ pub(crate) fn load(
     world: &mut World,
     pending: &mut Pending,
 ) -> Result<ReportPosition, String> {
-    let rows = destination_rows(snapshot, world)?;
+    let (rows, taken) = destination_rows(snapshot)?;
     let mut absorb = Absorb {
         registry: &shared.registry,
         snapshot,
@@ -68,9 +68,23 @@ pub(crate) fn load(
         pending,
     };
     load_destinations(&mut absorb, &rows)?;
+    let mut named = Destinations::new();
     load_placements(&mut absorb)?;
-    load_tombstones(&mut absorb)?;
-    let position = load_reports(absorb.world, snapshot)?;
+    named = absorb
+        .world
+        .policies
+        .values()
+        .fold(named, |n, p| n | &p.assigned);
+    load_tombstones(&mut absorb, &mut named)?;
+    let position = load_reports(absorb.world, snapshot, &mut named)?;
+    // An index that anything names is not given to somebody else.
+    let taken = taken | &named;
+    absorb.world.next_destination = taken.max().map_or(0, |last| last + 1);
+    absorb
+        .world
+        .free
+        .insert_range(0..absorb.world.next_destination);
+    absorb.world.free -= taken;
     load_present(&mut absorb)?;
     load_returned(&mut absorb)?;
     absorb.world.applied = snapshot.revision();
@@ -80,14 +94,14 @@ pub(crate) fn load(
 
 type DestinationRows = HashMap<(String, String), Destination>;
 
-fn destination_rows(snapshot: &dyn Snapshot, world: &mut World) -> Result<DestinationRows, String> {
-    let mut found = DestinationRows::new();
+fn destination_rows(snapshot: &dyn Snapshot) -> Result<(DestinationRows, Destinations), String> {
+    let (mut found, mut taken) = (DestinationRows::new(), Destinations::new());
     for (key, version) in rows_of(snapshot, "destinations")? {
         let row: DestinationRow = decode(&key, &version.row)?;
-        world.next_destination = world.next_destination.max(row.index + 1);
+        taken.insert(row.index);
         found.insert((part(&key, 3), part(&key, 5)), Destination(row.index));
     }
-    Ok(found)
+    Ok((found, taken))
 }
 
 fn load_destinations(absorb: &mut Absorb<'_>, rows: &DestinationRows) -> Result<(), String> {
@@ -105,8 +119,8 @@ fn load_destinations(absorb: &mut Absorb<'_>, rows: &DestinationRows) -> Result<
             "ManagedCluster",
         )
         .map_err(text)?;
-        let state = source::destination_state(parts.cluster, &value);
-        match rows.get(&(parts.cluster.to_owned(), state.uid.to_string())) {
+        let state = source::registration(parts.cluster, &value);
+        match rows.get(&(parts.cluster.to_owned(), state.state.uid.to_string())) {
             Some(index) => absorb.add_destination(*index, state),
             None => absorb.pending.new_destinations.push(state),
         }
@@ -133,10 +147,11 @@ fn load_placements(absorb: &mut Absorb<'_>) -> Result<(), String> {
             policy.orphan = row.orphan;
             policy.deleted = stored.as_deref() != Some(&uid);
             policy.inventory = Some(inventory.clone());
+            policy.stored_inventory = Some(inventory.clone());
         }
         let inventory = absorb.world.inventories.entry(inventory).or_default();
         inventory.policies.insert(index);
-        absorb.pending.policies.insert(index);
+        absorb.pending.whole(index);
         by_uid.insert((cluster, uid), index);
     }
     load_revisions(absorb, &by_uid)?;
@@ -236,7 +251,7 @@ fn stored_uid(
     Ok((!row.is_deleting()).then(|| row.uid().to_owned()))
 }
 
-fn load_tombstones(absorb: &mut Absorb<'_>) -> Result<(), String> {
+fn load_tombstones(absorb: &mut Absorb<'_>, named: &mut Destinations) -> Result<(), String> {
     for (key, version) in rows_of(absorb.snapshot, "tombstones")? {
         let row: TombstoneRow = decode(&key, &version.row)?;
         let Some(object) = row.object else { continue };
@@ -244,24 +259,37 @@ fn load_tombstones(absorb: &mut Absorb<'_>) -> Result<(), String> {
         let index = absorb.world.intern(&object.copy.clone(), || object);
         // What is placed is placed: a crash came between the tombstone and the placement without the copy.
         let placed = absorb.world.placed(index);
+        let (remove, orphan) = (
+            rows::set_from_bytes(&row.remove)?,
+            rows::set_from_bytes(&row.orphan)?,
+        );
+        *named |= &remove;
+        *named |= &orphan;
         let tombstone = Tombstone {
             object: index,
             inventory: part(&key, 3).into(),
-            remove: rows::set_from_bytes(&row.remove)? - &placed,
-            orphan: rows::set_from_bytes(&row.orphan)? - &placed,
+            remove: (remove & &absorb.world.existing) - &placed,
+            orphan: (orphan & &absorb.world.existing) - &placed,
         };
-        absorb.world.tombstones.insert(index, tombstone);
+        absorb.world.tombstones.insert(tombstone);
     }
     Ok(())
 }
 
-fn load_reports(world: &mut World, snapshot: &dyn Snapshot) -> Result<ReportPosition, String> {
+fn load_reports(
+    world: &mut World,
+    snapshot: &dyn Snapshot,
+    named: &mut Destinations,
+) -> Result<ReportPosition, String> {
     for (key, version) in rows_of(snapshot, "columns")? {
         let row: ColumnRow = decode(&key, &version.row)?;
         let copy = atoll_wire::CopyId {
             cluster: part(&key, 5),
             uid: part(&key, 2),
         };
+        for value in &row.values {
+            *named |= rows::set_from_bytes(&value.destinations)?;
+        }
         let Some(&index) = world.by_copy.get(&copy) else {
             continue;
         };
@@ -294,6 +322,7 @@ fn load_reports(world: &mut World, snapshot: &dyn Snapshot) -> Result<ReportPosi
     }
     batches.sort_by_key(|row| row.sequence);
     for change in batches.iter().flat_map(|row| &row.changes) {
+        named.insert(change.destination);
         let copy = atoll_wire::CopyId {
             cluster: change.cluster.clone(),
             uid: change.uid.clone(),
@@ -319,10 +348,8 @@ pub(crate) fn apply_change(
     value: Option<atoll_placement::columns::Reported>,
 ) -> bool {
     let mut changed = false;
-    if value.is_none()
-        && let Some(tombstone) = world.tombstones.get_mut(&index)
-    {
-        changed |= tombstone.remove.remove(destination.0) | tombstone.orphan.remove(destination.0);
+    if value.is_none() {
+        changed = world.tombstones.confirm(index, destination);
     }
     let column = world.columns.entry(index).or_default();
     changed | column.set(&mut world.values, destination, value)

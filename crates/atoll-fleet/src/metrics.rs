@@ -57,6 +57,11 @@ pub(crate) fn write(shared: &Shared, out: &mut String) {
         );
     };
     counter("decisions", "Policies decided.", &f.decisions);
+    counter(
+        "destinations_decided",
+        "Destinations that decisions looked at.",
+        &f.looked_at,
+    );
     counter("items_sent", "Copies sent to agents.", &f.items_sent);
     counter("bodies_sent", "Bodies sent to agents.", &f.bodies_sent);
     counter(

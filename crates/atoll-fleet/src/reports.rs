@@ -291,9 +291,8 @@ fn is_news(world: &World, change: &Change) -> bool {
     match &change.value {
         Some(value) => held.map(|v| v.as_ref()) != Some(value),
         None => {
-            let waiting = world.tombstones.get(&change.object).is_some_and(|t| {
-                t.remove.contains(change.destination.0) || t.orphan.contains(change.destination.0)
-            });
+            let tombstone = world.tombstones.get(&change.object);
+            let waiting = tombstone.is_some_and(|t| t.concerns(change.destination));
             held.is_some() || waiting
         }
     }

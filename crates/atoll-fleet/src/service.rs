@@ -97,12 +97,12 @@ impl AgentService {
         let name = {
             let world = self.shared.world.read();
             let index = world
-                .by_uid
-                .get(identity.destination.as_str())
+                .destinations
+                .by_uid(&identity.destination)
                 .ok_or_else(unknown)?;
             world
                 .destinations
-                .get(index)
+                .get(&index)
                 .map(|d| d.name.to_string())
                 .ok_or_else(unknown)?
         };

@@ -60,6 +60,7 @@ pub(crate) struct Figures {
     pub(crate) reports: AtomicU64,
     pub(crate) report_appends: AtomicU64,
     pub(crate) decisions: AtomicU64,
+    pub(crate) looked_at: AtomicU64,
     pub(crate) enrolments: AtomicU64,
 }
 

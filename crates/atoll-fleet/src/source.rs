@@ -13,7 +13,7 @@ use atoll_store::{FAMILIES, Key, Prefix, Revision, Snapshot, families_of};
 use atoll_wire::{CopyId, ObjectRef};
 use serde_json::{Value, json};
 
-use crate::model::{DestinationState, Form, PayloadObject};
+use crate::model::{DestinationState, Form, PayloadObject, Registration};
 
 pub(crate) const CONTROL: &str = "control.kubestellar.io";
 pub(crate) const OCM: &str = "cluster.open-cluster-management.io";
@@ -164,7 +164,7 @@ pub(crate) fn ranges(snapshot: &dyn Snapshot, cluster: &str) -> Result<Vec<Prefi
 }
 
 /// A ManagedCluster from its value.
-pub(crate) fn destination_state(inventory: &str, value: &Value) -> DestinationState {
+pub(crate) fn registration(inventory: &str, value: &Value) -> Registration {
     let available = value
         .pointer("/status/conditions")
         .and_then(Value::as_array)
@@ -174,23 +174,24 @@ pub(crate) fn destination_state(inventory: &str, value: &Value) -> DestinationSt
             c.get("type").and_then(Value::as_str) == Some(crate::lifecycle::AVAILABLE)
                 && c.get("status").and_then(Value::as_str) == Some("True")
         });
-    DestinationState {
-        inventory: Arc::from(inventory),
-        name: Arc::from(meta::name(value)),
-        uid: Arc::from(meta::uid(value)),
+    let accepts = value
+        .pointer("/spec/hubAcceptsClient")
+        .and_then(Value::as_bool);
+    Registration {
+        state: DestinationState {
+            inventory: Arc::from(inventory),
+            name: meta::name(value).into(),
+            uid: meta::uid(value).into(),
+            accepted: accepts == Some(true) && !meta::is_deleting(value),
+            available,
+            purge: meta::annotation(value, PURGE) == Some("true"),
+            hub: meta::annotation(value, atoll_wire::HUB_ANNOTATION).map(Arc::from),
+            last_seen: 0,
+        },
         labels: meta::labels(value)
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .collect(),
-        accepted: value
-            .pointer("/spec/hubAcceptsClient")
-            .and_then(Value::as_bool)
-            == Some(true)
-            && !meta::is_deleting(value),
-        available,
-        purge: meta::annotation(value, PURGE) == Some("true"),
-        hub: meta::annotation(value, atoll_wire::HUB_ANNOTATION).map(Arc::from),
         resume: meta::annotation(value, RESUME).map(str::to_owned),
-        last_seen: 0,
     }
 }
 

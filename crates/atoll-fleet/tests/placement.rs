@@ -391,6 +391,42 @@ fn a_suspended_policy_serves_what_it_had_also_after_a_restart() {
 }
 
 #[test]
+fn an_event_about_one_destination_is_decided_for_one() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        for i in 0..30 {
+            let name = format!("d{i}");
+            center.destination(&name, json!({"site": "a"})).await;
+        }
+        center.config("p1", "web", "1").await;
+        center
+            .policy("p1", "bp", everything_labelled("web", "a"))
+            .await;
+        center.status_when("p1", "bp", |s| counts(s)[0] == 30).await;
+        let looked_at = || {
+            let mut text = String::new();
+            center.fleet.metrics(&mut text);
+            let line = text
+                .lines()
+                .find(|l| l.starts_with("atoll_fleet_destinations_decided_total "));
+            line.unwrap()
+                .rsplit(' ')
+                .next()
+                .unwrap()
+                .parse::<u64>()
+                .unwrap()
+        };
+        let before = looked_at();
+        center.label("d7", json!({"site": "z"})).await;
+        center.status_when("p1", "bp", |s| counts(s)[0] == 29).await;
+        center.label("d7", json!({"site": "a"})).await;
+        center.label("d8", json!({"unread": "by-anybody"})).await;
+        center.status_when("p1", "bp", |s| counts(s)[0] == 30).await;
+        assert_eq!(looked_at() - before, 2);
+    });
+}
+
+#[test]
 fn what_no_revision_names_is_not_kept() {
     support::run(|directory| async move {
         let center = Center::open(&directory).await;

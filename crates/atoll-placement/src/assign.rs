@@ -65,6 +65,15 @@ pub fn transitions<'a>(
     found
 }
 
+/// Sets by ordinal, each ordinal once.
+pub fn merge(parts: impl IntoIterator<Item = (Ordinal, Destinations)>) -> Assignment {
+    let mut merged = Assignment::new();
+    for (ordinal, set) in parts {
+        *merged.entry(ordinal).or_default() |= set;
+    }
+    merged
+}
+
 /// For each object that transitions take away: where. `bundle` gives the objects of a revision.
 pub fn lost<'a>(
     transitions: &[Transition],
@@ -85,17 +94,17 @@ pub fn lost<'a>(
     lost
 }
 
-/// Which revisions may be forgotten: all but the newest `keep`, those somebody has, and those that `pinned` names.
-pub fn forgettable<'a>(
-    revisions: impl IntoIterator<Item = (Ordinal, &'a Destinations)>,
+/// Which revisions may be forgotten: all but the newest `keep`, those that somebody has (`true`), and those that `pinned` names.
+pub fn forgettable(
+    revisions: impl IntoIterator<Item = (Ordinal, bool)>,
     keep: usize,
     pinned: &[Ordinal],
 ) -> Vec<Ordinal> {
-    let mut all: Vec<(Ordinal, &Destinations)> = revisions.into_iter().collect();
+    let mut all: Vec<(Ordinal, bool)> = revisions.into_iter().collect();
     all.sort_by_key(|(ordinal, _)| std::cmp::Reverse(*ordinal));
     all.into_iter()
         .skip(keep)
-        .filter(|(ordinal, assigned)| assigned.is_empty() && !pinned.contains(ordinal))
+        .filter(|(ordinal, in_use)| !in_use && !pinned.contains(ordinal))
         .map(|(ordinal, _)| ordinal)
         .collect()
 }
@@ -195,9 +204,7 @@ mod tests {
 
     #[test]
     fn what_somebody_has_is_not_forgotten() {
-        let none = Destinations::new();
-        let some: Destinations = [1].into_iter().collect();
-        let revisions = [(1, &none), (2, &some), (3, &none), (4, &none), (5, &none)];
+        let revisions = [(1, false), (2, true), (3, false), (4, false), (5, false)];
         assert_eq!(forgettable(revisions, 2, &[1]), [3]);
         assert_eq!(forgettable(revisions, 5, &[]), Vec::<Ordinal>::new());
         assert_eq!(forgettable(revisions, 1, &[]), [4, 3, 1]);

@@ -28,6 +28,7 @@ mod fields;
 pub mod health;
 pub mod inventory;
 pub mod order;
+pub mod paged;
 pub mod path;
 pub mod place;
 pub mod policy;

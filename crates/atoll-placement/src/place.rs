@@ -63,6 +63,8 @@ pub struct Guard {
     pub recent_copies: u64,
     /// Destinations that such changes emptied a short time ago.
     pub recent_destinations: u64,
+    /// Copies of the policy that are not looked at, because nothing about them changes.
+    pub elsewhere: u64,
 }
 
 /// Copies of one object that must go.
@@ -108,12 +110,15 @@ pub struct Plan {
 
 /// Plans the step from `now` to `wanted`.
 ///
-/// `covered` gives the destinations where other policies still want an object; `identity` names an object the same way in every run.
+/// `covered` gives those of some destinations where other policies still want an object; `identity` names an object the same way in every run.
+///
+/// It may be asked about some of a policy's destinations only (`now` and `wanted` cut down to them, the rest told as [`Guard::elsewhere`]); a removal that it then holds has to be
+/// planned again as a whole, so that its token names everything.
 pub fn plan(
     now: &Placed,
     wanted: &Wanted<'_>,
     guard: &Guard,
-    covered: &dyn Fn(ObjectIndex) -> Destinations,
+    covered: &dyn Fn(ObjectIndex, &Destinations) -> Destinations,
     identity: &dyn Fn(ObjectIndex) -> String,
 ) -> Plan {
     let assigned = &now.assigned & wanted.existing;
@@ -144,7 +149,7 @@ pub fn plan(
         if from.is_empty() {
             continue;
         }
-        let destinations = from - covered(object);
+        let destinations = from - covered(object, from);
         // What is asked for by name is explicit, whatever else leaves.
         let asked = if is_explicit {
             destinations.clone()
@@ -175,7 +180,7 @@ pub fn plan(
     for removal in &guarded {
         touched |= &removal.destinations;
     }
-    let total = now.objects.len() as u64 * assigned.len();
+    let total = now.objects.len() as u64 * assigned.len() + guard.elsewhere;
     let held = if copies > 0 && exceeds(guard, copies, touched.len(), total) {
         let token = token(&guarded, identity);
         (guard.confirmed.as_deref() != Some(&token)).then(|| Held {
@@ -273,7 +278,7 @@ mod tests {
         object.0.to_string()
     }
 
-    fn nobody(_: ObjectIndex) -> Destinations {
+    fn nobody(_: ObjectIndex, _: &Destinations) -> Destinations {
         Destinations::new()
     }
 
@@ -353,7 +358,7 @@ mod tests {
             &case.now,
             &case.wanted(),
             &Guard::default(),
-            &|_| set([2]),
+            &|_, _| set([2]),
             &id,
         );
         assert_eq!(
@@ -532,7 +537,7 @@ mod tests {
             let wanted = Wanted { objects: collect(&wanted_objects), deleted: collect(&deleted), selected: &set(selected) & &existing,
                 accepted: &existing, existing: &existing, purging: &Destinations::new(), let_go: BTreeSet::new(), consent: true, policy_deleted: false };
             let guard = Guard { limit: limit.map(RemovalLimit::Count), ..Guard::default() };
-            let plan = plan(&now, &wanted, &guard, &|_| cover.clone(), &id);
+            let plan = plan(&now, &wanted, &guard, &|_, _| cover.clone(), &id);
             for object in 0..5u32 {
                 for destination in 0..30u32 {
                     let had = now.objects.contains(&ObjectIndex(object)) && now.assigned.contains(destination);

@@ -50,7 +50,7 @@ impl World {
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
-        self.inventory.add(Destination(index), &labels, true);
+        self.inventory.set(Destination(index), &labels, true);
         self.labels.insert(index, labels);
     }
 
@@ -140,8 +140,8 @@ fn n_of_m_is_sticky() {
     let fewer = world.choose(json!({"numberOfClusters": 4}), &list(&first.chosen));
     assert!(fewer.chosen.is_subset(&first.chosen) && fewer.chosen.len() == 4);
     let lost = first.chosen.min().expect("five");
-    let labels = world.labels.remove(&lost).expect("labels");
-    world.inventory.remove(Destination(lost), &labels);
+    world.labels.remove(&lost).expect("labels");
+    world.inventory.remove(Destination(lost));
     let replaced = world.choose(json!({"numberOfClusters": 5}), &list(&first.chosen));
     assert_eq!(
         (&replaced.chosen - &first.chosen).len(),
@@ -469,9 +469,8 @@ proptest! {
             let old = world.labels.remove(&id);
             let new: Option<Labels> = step.map(|l| l.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
             match (&old, &new) {
-                (Some(old), Some(new)) => world.inventory.change(Destination(id), old, new, true),
-                (Some(old), None) => world.inventory.remove(Destination(id), old),
-                (None, Some(new)) => world.inventory.add(Destination(id), new, true),
+                (_, Some(new)) => world.inventory.set(Destination(id), new, true),
+                (Some(_), None) => world.inventory.remove(Destination(id)),
                 (None, None) => {}
             }
             world.labels.extend(new.map(|n| (id, n)));

@@ -4,30 +4,30 @@
 
 mod objects;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use atoll_kube::meta;
-use atoll_placement::Destination;
 use atoll_placement::clean;
 use atoll_placement::inventory::Labels;
 use atoll_placement::place::ObjectIndex;
 use atoll_placement::policy::Policy;
+use atoll_placement::{Destination, Destinations};
 use atoll_registry::{ObjectKey, Registry};
 use atoll_store::{Key, Revision, Snapshot};
 use serde_json::Value;
 
 use crate::consent;
-use crate::model::{DestinationState, PolicyIndex, PolicyState, World};
+use crate::model::{DestinationState, PolicyIndex, PolicyState, Registration, World};
 use crate::source::{self, CONTROL, OCM, SourceError};
 
 /// What is to be done after some events.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    /// Policies to decide.
-    pub(crate) policies: BTreeSet<PolicyIndex>,
+    /// Policies to decide, each with what is to be looked at.
+    pub(crate) policies: BTreeMap<PolicyIndex, Scope>,
     /// ManagedClusters that have no index yet.
-    pub(crate) new_destinations: Vec<DestinationState>,
+    pub(crate) new_destinations: Vec<Registration>,
     /// Destinations that changed or went.
     pub(crate) changed_destinations: BTreeSet<Destination>,
     pub(crate) gone_destinations: Vec<(Destination, DestinationState)>,
@@ -41,6 +41,39 @@ pub(crate) struct Pending {
     pub(crate) obsolete: Vec<Key>,
     /// Workspaces all of whose objects have to be tested against one policy.
     pub(crate) rescan: BTreeSet<PolicyIndex>,
+}
+
+/// What of a policy a decision has to look at.
+#[derive(Debug, Clone)]
+pub(crate) enum Scope {
+    /// Everything.
+    Whole,
+    /// Only these destinations are different: what it selects is as it was.
+    Destinations(Destinations),
+}
+
+impl Pending {
+    /// Everything about a policy is to be decided.
+    pub(crate) fn whole(&mut self, index: PolicyIndex) {
+        self.policies.insert(index, Scope::Whole);
+    }
+
+    /// A policy is to be decided for one destination.
+    pub(crate) fn part(&mut self, index: PolicyIndex, destination: Destination) {
+        let none = Scope::Destinations(Destinations::new());
+        if let Scope::Destinations(set) = self.policies.entry(index).or_insert(none) {
+            set.insert(destination.0);
+        }
+    }
+
+    /// What could not be decided is decided again.
+    pub(crate) fn again(&mut self, index: PolicyIndex, scope: Scope) {
+        match (scope, self.policies.get_mut(&index)) {
+            (Scope::Destinations(new), Some(Scope::Destinations(set))) => *set |= new,
+            (Scope::Destinations(_), Some(Scope::Whole)) => {}
+            (scope, _) => drop(self.policies.insert(index, scope)),
+        }
+    }
 }
 
 /// Events and rows on their way into the picture.
@@ -71,9 +104,7 @@ impl Absorb<'_> {
                     .policies
                     .iter()
                     .filter(|(_, p)| p.inventory.is_none() || &*p.cluster == parts.cluster);
-                self.pending
-                    .policies
-                    .extend(waiting.map(|(index, _)| *index));
+                waiting.for_each(|(index, _)| self.pending.whole(*index));
                 Ok(())
             }
             ("rbac.authorization.k8s.io", _)
@@ -83,9 +114,7 @@ impl Absorb<'_> {
                     self.world.policies.iter().filter(|(_, p)| {
                         p.refused && p.inventory.as_deref() == Some(parts.cluster)
                     });
-                self.pending
-                    .policies
-                    .extend(refused.map(|(index, _)| *index));
+                refused.for_each(|(index, _)| self.pending.whole(*index));
                 Ok(())
             }
             _ if self.world.what.knows(parts.cluster)
@@ -109,13 +138,13 @@ impl Absorb<'_> {
                     "cluster.open-cluster-management.io/v1",
                     "ManagedCluster",
                 )?;
-                Some(source::destination_state(parts.cluster, &value))
+                Some(source::registration(parts.cluster, &value))
             }
             None => None,
         };
         let known = self.world.destination(parts.cluster, parts.name);
         let same = match (known.and_then(|d| self.world.destinations.get(&d)), &new) {
-            (Some(old), Some(new)) => old.uid == new.uid,
+            (Some(old), Some(new)) => old.uid == new.state.uid,
             _ => false,
         };
         if let Some(index) = known.filter(|_| !same) {
@@ -125,7 +154,7 @@ impl Absorb<'_> {
         let (inventory, name) = (parts.cluster, parts.name);
         self.pending
             .new_destinations
-            .retain(|d| &*d.inventory != inventory || &*d.name != name);
+            .retain(|d| &*d.state.inventory != inventory || &*d.state.name != name);
         match (known, new) {
             (Some(index), Some(new)) if same => self.change_destination(index, new),
             (_, Some(new)) => self.pending.new_destinations.push(new),
@@ -134,38 +163,31 @@ impl Absorb<'_> {
         Ok(())
     }
 
-    fn change_destination(&mut self, index: Destination, mut new: DestinationState) {
+    fn change_destination(&mut self, index: Destination, new: Registration) {
         let Some(old) = self.world.destinations.get(&index).cloned() else {
             return;
         };
-        new.last_seen = old.last_seen;
-        if let Some(inventory) = self.world.inventories.get_mut(&new.inventory) {
-            inventory
-                .index
-                .change(index, &old.labels, &new.labels, new.accepted);
+        let Registration {
+            mut state,
+            labels,
+            resume,
+        } = new;
+        state.last_seen = old.last_seen;
+        self.set_labels(index, &state, &labels, old.accepted != state.accepted);
+        if old.purge != state.purge {
+            for policy in self.policies_of(&state.inventory) {
+                self.pending.part(policy, index);
+            }
         }
-        if old.labels != new.labels || old.accepted != new.accepted {
-            self.reconsider(
-                &new.inventory,
-                &old.labels,
-                &new.labels,
-                old.accepted != new.accepted,
-            );
-        }
-        if old.purge != new.purge {
-            let inventory = self.world.inventories.get(&new.inventory);
-            let policies = inventory
-                .into_iter()
-                .flat_map(|i| i.policies.iter().copied());
-            self.pending.policies.extend(policies);
-        }
-        if (old.accepted, old.purge) != (new.accepted, new.purge)
-            || (&old.resume, &old.hub) != (&new.resume, &new.hub)
+        let destinations = &mut self.world.destinations;
+        if (old.accepted, old.purge, &old.hub) != (state.accepted, state.purge, &state.hub)
+            || destinations.resume(&index) != resume.as_ref()
         {
             self.pending.changed_destinations.insert(index);
         }
-        self.mark_purging(index, new.purge);
-        self.world.destinations.insert(index, new);
+        destinations.set_resume(index, resume);
+        self.mark_purging(index, state.purge);
+        self.world.destinations.replace(index, state);
     }
 
     fn mark_purging(&mut self, index: Destination, purge: bool) {
@@ -176,44 +198,60 @@ impl Absorb<'_> {
         }
     }
 
-    /// Policies whose selection of one destination differs between two sets of labels.
-    fn reconsider(&mut self, inventory: &str, old: &Labels, new: &Labels, acceptance: bool) {
+    fn policies_of(&self, inventory: &str) -> Vec<PolicyIndex> {
+        let inventory = self.world.inventories.get(inventory);
+        let policies = inventory.into_iter().flat_map(|i| &i.policies);
+        policies.copied().collect()
+    }
+
+    /// Policies that select a destination by its labels as they are in the index now.
+    fn selecting(&self, inventory: &str, index: Destination) -> BTreeSet<PolicyIndex> {
         let Some(state) = self.world.inventories.get(inventory) else {
-            return;
+            return BTreeSet::new();
         };
-        for index in &state.policies {
-            let Some(policy) = self.world.policies.get(index) else {
-                continue;
-            };
-            let selects = |labels: &Labels| {
-                policy
-                    .spec
-                    .clusters
-                    .iter()
-                    .any(|s| s.matches(|key| labels.get(key).map(String::as_str)))
-            };
-            let (before, after) = (selects(old), selects(new));
-            if before != after || (acceptance && after) {
-                self.pending.policies.insert(*index);
+        let selects = |policy: &&PolicyIndex| {
+            let policy = self.world.policies.get(policy);
+            policy.is_some_and(|p| state.index.selects_any(&p.spec.clusters, index))
+        };
+        state.policies.iter().filter(selects).copied().collect()
+    }
+
+    /// Enters a destination's labels, and has those policies decided for it that select it otherwise than before.
+    fn set_labels(
+        &mut self,
+        index: Destination,
+        state: &DestinationState,
+        labels: &Labels,
+        acceptance: bool,
+    ) {
+        let before = self.selecting(&state.inventory, index);
+        let name = state.inventory.clone();
+        let inventory = self.world.inventories.entry(name).or_default();
+        inventory.index.set(index, labels, state.accepted);
+        let after = self.selecting(&state.inventory, index);
+        for policy in before.union(&after) {
+            let (had, has) = (before.contains(policy), after.contains(policy));
+            if had != has || (acceptance && has) {
+                self.pending.part(*policy, index);
             }
         }
     }
 
     /// Enters a destination whose index is durable.
-    pub(crate) fn add_destination(&mut self, index: Destination, state: DestinationState) {
+    pub(crate) fn add_destination(&mut self, index: Destination, new: Registration) {
+        let Registration {
+            state,
+            labels,
+            resume,
+        } = new;
         self.world.next_destination = self.world.next_destination.max(index.0 + 1);
-        let inventory = self
-            .world
-            .inventories
-            .entry(state.inventory.clone())
-            .or_default();
-        inventory.index.add(index, &state.labels, state.accepted);
-        inventory.by_name.insert(state.name.clone(), index);
-        self.world.by_uid.insert(state.uid.clone(), index);
-        self.reconsider(&state.inventory, &Labels::new(), &state.labels, true);
+        self.world.free.remove(index.0);
+        self.world.existing.insert(index.0);
+        self.set_labels(index, &state, &labels, true);
         self.pending.changed_destinations.insert(index);
         self.mark_purging(index, state.purge);
         self.world.destinations.insert(index, state);
+        self.world.destinations.set_resume(index, resume);
     }
 
     /// The ManagedCluster is gone: it is detached, its workloads stay.
@@ -221,27 +259,24 @@ impl Absorb<'_> {
         let Some(state) = self.world.destinations.remove(&index) else {
             return;
         };
-        self.world.by_uid.remove(&state.uid);
+        self.world.existing.remove(index.0);
         self.world.connected.remove(index.0);
         self.world.purging.remove(index.0);
         if let Some(inventory) = self.world.inventories.get_mut(&state.inventory) {
-            inventory.index.remove(index, &state.labels);
-            inventory.by_name.remove(&state.name);
+            inventory.index.remove(index);
         }
-        let held = self
+        for (policy, _) in self
             .world
             .policies
             .iter()
             .filter(|(_, p)| p.assigned.contains(index.0))
-            .map(|(i, _)| *i);
-        self.pending.policies.extend(held);
+        {
+            self.pending.part(*policy, index);
+        }
         for column in self.world.columns.values_mut() {
             column.set(&mut self.world.values, index, None);
         }
-        for tombstone in self.world.tombstones.values_mut() {
-            tombstone.remove.remove(index.0);
-            tombstone.orphan.remove(index.0);
-        }
+        self.world.tombstones.forget(index);
         self.pending.gone_destinations.push((index, state));
     }
 
@@ -312,7 +347,7 @@ impl Absorb<'_> {
             .pointer("/metadata/creationTimestamp")
             .cloned()
             .unwrap_or(Value::Null);
-        self.pending.policies.insert(index);
+        self.pending.whole(index);
         match Policy::parse(value.get("spec").unwrap_or(&Value::Null)) {
             Ok(spec) => {
                 policy.problems.clear();
@@ -339,7 +374,7 @@ impl Absorb<'_> {
         policy.selected.clear();
         let (cluster, spec) = (policy.cluster.clone(), policy.spec.clone());
         self.world.what.remove(&cluster, index, &spec);
-        self.pending.policies.insert(index);
+        self.pending.whole(index);
     }
 
     /// Finds the inventory of a policy; the error is for its condition.

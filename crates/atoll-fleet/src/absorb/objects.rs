@@ -47,7 +47,7 @@ impl Absorb<'_> {
                     .get(&index)
                     .is_some_and(|p| p.spec.reads_namespace_labels());
                 if known.is_none() {
-                    self.pending.policies.insert(index);
+                    self.pending.whole(index);
                 }
                 if reads && parts.resource == "namespaces" {
                     self.pending
@@ -86,7 +86,7 @@ impl Absorb<'_> {
             if let Some(policy) = self.world.policies.get_mut(&policy) {
                 policy.selected.remove(&index);
             }
-            self.pending.policies.insert(policy);
+            self.pending.whole(policy);
         }
         if scaled {
             self.reread_target(index);
@@ -150,7 +150,7 @@ impl Absorb<'_> {
             .map(|o| o.policies.iter().chain(selecting.keys()).copied().collect())
             .unwrap_or_default();
         for policy_index in concerned {
-            self.pending.policies.insert(policy_index);
+            self.pending.whole(policy_index);
             let Some(policy) = self.world.policies.get_mut(&policy_index) else {
                 continue;
             };
@@ -205,6 +205,7 @@ impl Absorb<'_> {
                 if before != fresh.scales && before.is_some() {
                     self.reread_target(index);
                 }
+                self.world.note_scaler(index, false);
                 self.world.by_key.insert(key.clone(), index);
                 if let Some(object) = self.world.objects.get_mut(&index) {
                     let (policies, returned) =
@@ -217,6 +218,7 @@ impl Absorb<'_> {
             }
             None => self.world.intern(copy, || fresh),
         };
+        self.world.note_scaler(index, true);
         self.world.let_bodies_go(index);
         if rescaled {
             self.reread_target(index);

@@ -8,7 +8,7 @@ use atoll_placement::{Destination, Destinations};
 use atoll_store::Revision;
 
 use super::Decision;
-use crate::model::{PolicyIndex, PolicyState, RevisionState, World};
+use crate::model::{PolicyIndex, PolicyState, RevisionState, Tombstone, World};
 use crate::shared::Shared;
 
 /// Lets the picture be what is durable. Returns whom to wake, and the bodies that nothing names any more.
@@ -24,13 +24,10 @@ pub(super) fn apply(
     for tombstone in decision.tombstones {
         woken |= &tombstone.remove;
         woken |= &tombstone.orphan;
-        world.tombstones.insert(tombstone.object, tombstone);
+        world.tombstones.insert(tombstone);
     }
     for (object, destinations) in decision.revived {
-        if let Some(tombstone) = world.tombstones.get_mut(&object) {
-            tombstone.remove -= &destinations;
-            tombstone.orphan -= &destinations;
-        }
+        world.tombstones.revive(object, &destinations);
     }
     if let Some((_, cut)) = &decision.cut {
         world.hold_bodies(cut);
@@ -72,20 +69,18 @@ pub(super) fn apply(
     for set in touched.values() {
         woken |= set;
     }
-    for (ordinal, state) in &mut policy.revisions {
-        state.assigned = decision.next.get(ordinal).cloned().unwrap_or_default();
+    for transition in &decision.transitions {
+        policy.move_to(transition);
     }
-    policy.assigned = Destinations::new();
-    for set in decision.next.values() {
-        policy.assigned |= set;
-    }
+    policy.detach(&decision.gone);
     let forgotten: Vec<RevisionState> = decision
         .forget
         .iter()
         .filter_map(|ordinal| policy.revisions.remove(ordinal))
         .collect();
     policy.orphan = decision.orphan;
-    policy.refused = decision.refused;
+    policy.refused = decision.refused.unwrap_or(policy.refused);
+    policy.stored_inventory = policy.inventory.clone();
     policy.held = decision.held;
     if decision.removed != (0, 0) {
         let (copies, destinations) = decision.removed;
@@ -158,7 +153,7 @@ pub(crate) fn forget_settled(world: &mut World, object: ObjectIndex) {
     if world
         .tombstones
         .get(&object)
-        .is_some_and(|t| t.remove.is_empty() && t.orphan.is_empty())
+        .is_some_and(Tombstone::is_settled)
     {
         world.tombstones.remove(&object);
     }

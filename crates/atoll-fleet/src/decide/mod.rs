@@ -5,13 +5,14 @@
 
 mod apply;
 mod lookups;
+mod part;
 mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use atoll_placement::assign::{self, Assignment, Ordinal, Transition};
+use atoll_placement::assign::{self, Ordinal, Transition};
 use atoll_placement::bundle::{self, BodyHash, CopyFlags};
 use atoll_placement::place::{self, Guard, Held, ObjectIndex, Placed, Plan, Wanted};
 use atoll_placement::policy::DeletionPolicy;
@@ -22,7 +23,7 @@ use bytes::Bytes;
 pub(crate) use apply::forget_settled;
 pub(crate) use write::tombstone_write;
 
-use crate::absorb::{Absorb, Pending};
+use crate::absorb::{Absorb, Pending, Scope};
 use crate::farewell;
 use crate::model::{Cut, Entry, PolicyIndex, PolicyState, Tombstone, World};
 use crate::rows;
@@ -48,9 +49,10 @@ struct Decision {
     cut: Option<(Ordinal, Arc<Cut>)>,
     /// Its bodies that the store does not have.
     bodies: Vec<(BodyHash, Bytes)>,
-    /// Who has what when it is done.
-    next: Assignment,
+    /// Who moves.
     transitions: Vec<Transition>,
+    /// Destinations that do not exist any more.
+    gone: Destinations,
     /// Revisions that are kept no longer.
     forget: Vec<Ordinal>,
     tombstones: Vec<Tombstone>,
@@ -60,14 +62,24 @@ struct Decision {
     /// Copies and destinations removed by change.
     removed: (u64, u64),
     orphan: bool,
-    refused: bool,
+    /// Destinations wait for consent. `None`: this was not looked at.
+    refused: Option<bool>,
     now: i64,
+}
+
+impl Decision {
+    /// Everybody about whom anything changes.
+    fn concerned(&self) -> Destinations {
+        let moved = self.transitions.iter().map(|t| &t.destinations);
+        moved.fold(self.gone.clone(), |all, set| all | set)
+    }
 }
 
 /// Decides a policy and carries the decision out.
 pub(crate) async fn decide(
     shared: &Shared,
     index: PolicyIndex,
+    scope: &Scope,
     pending: &mut Pending,
 ) -> Result<(), DecideError> {
     shared.figures.decisions.fetch_add(1, Ordering::Relaxed);
@@ -77,7 +89,16 @@ pub(crate) async fn decide(
         .map_err(|e| DecideError::Read(e.to_string()))?;
     let decision = {
         let mut world = shared.world.write();
-        prepare(shared, snapshot.as_ref(), &mut world, index, pending)?
+        let part = match scope {
+            Scope::Whole => None,
+            Scope::Destinations(these) => {
+                part::prepare(shared, snapshot.as_ref(), &mut world, index, these)
+            }
+        };
+        match part {
+            Some(decision) => Some(decision),
+            None => prepare(shared, snapshot.as_ref(), &mut world, index, pending)?,
+        }
     };
     drop(snapshot);
     shared.policy_status.add(index);
@@ -139,13 +160,7 @@ fn prepare(
         .retain(|p| !p.starts_with("InventoryNotFound"));
     let stays = !trouble.is_empty();
     policy.problems.extend(trouble);
-    while policy
-        .recent
-        .front()
-        .is_some_and(|(at, _, _)| *at < now - RECENT_MS)
-    {
-        policy.recent.pop_front();
-    }
+    policy.forget_recent(now);
     let (world, Some(policy)) = (&*world, world.policies.get(&index)) else {
         return Ok(None);
     };
@@ -155,7 +170,6 @@ fn prepare(
     }
     let consent = lookups::consent_of(shared, snapshot, policy);
     let orphan = policy.orphan_now() || farewell::keeps(snapshot, &policy.cluster);
-    let existing = world.all_destinations();
     let gone = lookups::deleted_objects(world, snapshot, policy, &wanted)?;
     let state = policy
         .inventory
@@ -167,6 +181,11 @@ fn prepare(
     let none = RoaringBitmap::new();
     let accepted = state.map_or(&none, |s| s.index.accepted());
     let refused = !consent && !((&selected & accepted) - &policy.assigned).is_empty();
+    let looked_at = selected.union_len(&policy.assigned);
+    shared
+        .figures
+        .looked_at
+        .fetch_add(looked_at, Ordering::Relaxed);
     let Plan {
         next: target,
         held,
@@ -186,7 +205,7 @@ fn prepare(
             let_go: lookups::let_go(policy),
             selected,
             accepted,
-            existing: &existing,
+            existing: &world.existing,
             purging: &world.purging,
             consent,
             policy_deleted: deleted,
@@ -196,12 +215,10 @@ fn prepare(
             confirmed: policy.spec.confirm_removal.clone(),
             recent_copies: policy.recent.iter().map(|r| r.1).sum(),
             recent_destinations: policy.recent.iter().map(|r| r.2).sum(),
+            elsewhere: 0,
         },
-        &|object| world.covered(object, index),
-        &|object| {
-            let object = world.objects.get(&object);
-            object.map(|o| o.identity()).unwrap_or_default()
-        },
+        &|object, within| world.covered(object, index, within),
+        &|object| world.identity_of(object),
     );
     let (cut, bodies) = if deleted {
         (None, Vec::new())
@@ -209,33 +226,29 @@ fn prepare(
         cut(world, policy, &wanted, &target, now)
     };
     let ordinal = cut.as_ref().map_or(policy.ordinal(), |(o, _)| *o);
-    let mut next = Assignment::new();
-    if !target.assigned.is_empty() {
-        next.insert(ordinal, target.assigned);
-    }
-    Ok(Some(finish(
-        world,
-        index,
-        policy,
-        existing,
+    let before = policy
+        .in_use()
+        .map(|(o, r)| (o, &r.assigned & &world.existing));
+    let before: Vec<(Ordinal, Destinations)> = before.collect();
+    let transitions = assign::transitions(
+        before.iter().map(|(o, set)| (*o, set)),
+        [(ordinal, &target.assigned)],
+    );
+    let decision = Decision {
         cut,
         bodies,
-        next,
+        transitions,
+        gone: &policy.assigned - &world.existing,
+        forget: Vec::new(),
+        tombstones: Vec::new(),
+        revived: Vec::new(),
+        held,
+        removed,
         orphan,
-        Outcome {
-            held,
-            removed,
-            refused,
-            now,
-        },
-    )))
-}
-
-struct Outcome {
-    held: Option<Held>,
-    removed: (u64, u64),
-    refused: bool,
-    now: i64,
+        refused: Some(refused),
+        now,
+    };
+    Ok(Some(finish(world, index, policy, decision)))
 }
 
 /// A new revision, if what should be placed differs from the newest; with its bodies that the store does not have.
@@ -281,68 +294,59 @@ fn cut(
     (next, bodies.into_iter().collect())
 }
 
-/// What follows from who is to have what: who moves, what goes, what comes back, what need not be kept.
-#[allow(clippy::too_many_arguments)] // each is another thing
+/// What follows from who moves: what goes, what comes back, what need not be kept.
 fn finish(
     world: &World,
     index: PolicyIndex,
     policy: &PolicyState,
-    existing: Destinations,
-    cut: Option<(Ordinal, Arc<Cut>)>,
-    bodies: Vec<(BodyHash, Bytes)>,
-    next: Assignment,
-    orphan: bool,
-    outcome: Outcome,
+    mut decision: Decision,
 ) -> Decision {
-    let before = policy.assignment();
-    let pairs = |assignment: &Assignment| -> Vec<(Ordinal, Destinations)> {
-        let there = assignment.iter().map(|(o, set)| (*o, set & &existing));
-        there.collect()
-    };
-    let (had, get) = (pairs(&before), pairs(&next));
-    let transitions = assign::transitions(
-        had.iter().map(|(o, s)| (*o, s)),
-        get.iter().map(|(o, s)| (*o, s)),
-    );
-    let new = cut.as_ref().map(|(ordinal, cut)| (*ordinal, cut));
+    let new = decision.cut.as_ref().map(|(ordinal, cut)| (*ordinal, cut));
     let bundle = |ordinal: Ordinal| -> Option<&Arc<Cut>> {
         match new {
             Some((o, cut)) if o == ordinal => Some(cut),
             _ => policy.revisions.get(&ordinal).map(|r| &r.cut),
         }
     };
-    let tombstones = tombstones(world, index, policy, &transitions, &bundle, orphan);
+    let transitions = &decision.transitions;
+    let tombstones = tombstones(world, index, policy, transitions, &bundle, decision.orphan);
     let mut revived: BTreeMap<ObjectIndex, Destinations> = BTreeMap::new();
-    for (ordinal, set) in &next {
-        let objects = bundle(*ordinal).into_iter().flat_map(|c| &c.objects);
-        for object in objects.filter(|o| world.tombstones.contains_key(o)) {
-            *revived.entry(*object).or_default() |= set;
+    for transition in transitions {
+        let objects = transition.to.and_then(bundle);
+        for object in objects.iter().flat_map(|c| &c.objects) {
+            if world.tombstones.contains_key(object) {
+                *revived.entry(*object).or_default() |= &transition.destinations;
+            }
         }
     }
-    let none = Destinations::new();
-    let forget = if policy.deleted {
-        policy.revisions.keys().copied().collect()
+    let ordinals = policy.revisions.keys().copied();
+    let forget: Vec<Ordinal> = if policy.deleted {
+        ordinals.collect()
+    } else if policy.revisions.len() + usize::from(new.is_some()) > HISTORY {
+        let all = ordinals.chain(new.map(|(o, _)| o));
+        let all = all.map(|o| (o, has_somebody(policy, &decision, o)));
+        assign::forgettable(all.collect::<Vec<_>>(), HISTORY, &[])
     } else {
-        let all = policy.revisions.keys().chain(new.as_ref().map(|(o, _)| o));
-        let all: Vec<_> = all
-            .map(|ordinal| (*ordinal, next.get(ordinal).unwrap_or(&none)))
-            .collect();
-        assign::forgettable(all, HISTORY, &[])
+        Vec::new()
     };
-    Decision {
-        cut,
-        bodies,
-        next,
-        transitions,
-        forget,
-        tombstones,
-        revived: revived.into_iter().collect(),
-        held: outcome.held,
-        removed: outcome.removed,
-        orphan,
-        refused: outcome.refused,
-        now: outcome.now,
+    decision.tombstones = tombstones;
+    decision.revived = revived.into_iter().collect();
+    decision.forget = forget;
+    decision
+}
+
+/// Whether somebody has a revision when the decision is carried out.
+fn has_somebody(policy: &PolicyState, decision: &Decision, ordinal: Ordinal) -> bool {
+    let transitions = &decision.transitions;
+    if transitions.iter().any(|t| t.to == Some(ordinal)) {
+        return true;
     }
+    let Some(revision) = policy.revisions.get(&ordinal) else {
+        return false;
+    };
+    let out = transitions.iter().filter(|t| t.from == Some(ordinal));
+    let out: u64 = out.map(|t| t.destinations.len()).sum();
+    revision.assigned.len() > out + revision.assigned.intersection_len(&decision.gone)
 }
 
 impl PolicyState {
@@ -352,6 +356,14 @@ impl PolicyState {
             self.orphan
         } else {
             self.spec.deletion == DeletionPolicy::Orphan
+        }
+    }
+
+    /// What was removed long ago counts no more for the guard.
+    fn forget_recent(&mut self, now: i64) {
+        let old = |step: &(i64, u64, u64)| step.0 < now - RECENT_MS;
+        while self.recent.front().is_some_and(old) {
+            self.recent.pop_front();
         }
     }
 }
@@ -372,7 +384,7 @@ fn tombstones<'a>(
             bundle(ordinal).map_or(&empty, |c| &c.objects)
         });
         for (object, mut destinations) in lost {
-            destinations -= world.covered(object, index);
+            destinations -= world.covered(object, index, &destinations);
             if destinations.is_empty() {
                 continue;
             }

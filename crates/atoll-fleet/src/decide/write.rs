@@ -1,8 +1,5 @@
 //! A decision as rows, in the order in which they have to be durable.
 
-use std::collections::BTreeSet;
-
-use atoll_placement::Destinations;
 use atoll_placement::assign::{self, Assignment, Ordinal};
 use atoll_store::{MAX_WRITES, Write};
 use bytes::Bytes;
@@ -57,7 +54,7 @@ pub(super) fn fit(writes: Vec<Write>) -> Vec<Vec<Write>> {
 
 fn placement(world: &World, policy: &PolicyState, decision: &Decision) -> Vec<Write> {
     let (cluster, uid) = (&*policy.cluster, &*policy.uid);
-    let before = policy.assignment();
+    let concerned = decision.concerned();
     let mut writes = Vec::new();
     let row = Write::Put(
         rows::placement(cluster, uid),
@@ -68,7 +65,9 @@ fn placement(world: &World, policy: &PolicyState, decision: &Decision) -> Vec<Wr
         }),
     );
     if !policy.deleted
-        && (decision.cut.is_some() || decision.next != before || decision.orphan != policy.orphan)
+        && (decision.cut.is_some()
+            || policy.stored_inventory != policy.inventory
+            || decision.orphan != policy.orphan)
     {
         writes.push(row);
     }
@@ -79,14 +78,11 @@ fn placement(world: &World, policy: &PolicyState, decision: &Decision) -> Vec<Wr
             rows::encode(&row),
         ));
     }
-    for chunk in changed_chunks(&before, &decision.next) {
-        let revisions: Vec<AssignedRow> = decision
-            .next
-            .iter()
-            .map(|(ordinal, set)| (ordinal, assign::in_chunk(set, chunk)))
-            .filter(|(_, set)| !set.is_empty())
+    for chunk in assign::chunks(&concerned) {
+        let revisions: Vec<AssignedRow> = assigned_in(policy, decision, chunk)
+            .into_iter()
             .map(|(ordinal, set)| AssignedRow {
-                ordinal: *ordinal,
+                ordinal,
                 destinations: rows::set_to_bytes(&set),
             })
             .collect();
@@ -106,20 +102,26 @@ fn placement(world: &World, policy: &PolicyState, decision: &Decision) -> Vec<Wr
     writes
 }
 
-/// The chunks in which somebody is at another revision than before.
-fn changed_chunks(before: &Assignment, after: &Assignment) -> BTreeSet<u16> {
-    let none = Destinations::new();
-    let ordinals: BTreeSet<&Ordinal> = before.keys().chain(after.keys()).collect();
-    ordinals
-        .into_iter()
-        .flat_map(|o| {
-            let (old, new) = (
-                before.get(o).unwrap_or(&none),
-                after.get(o).unwrap_or(&none),
-            );
-            assign::chunks(&(old ^ new))
-        })
-        .collect()
+/// Who has what in one chunk when the decision is carried out. None is empty.
+fn assigned_in(policy: &PolicyState, decision: &Decision, chunk: u16) -> Assignment {
+    let mut sets: Assignment = policy
+        .in_use()
+        .map(|(ordinal, r)| (ordinal, assign::in_chunk(&r.assigned, chunk)))
+        .collect();
+    for transition in &decision.transitions {
+        let moved = assign::in_chunk(&transition.destinations, chunk);
+        if let Some(set) = transition.from.and_then(|from| sets.get_mut(&from)) {
+            *set -= &moved;
+        }
+        if let Some(to) = transition.to {
+            *sets.entry(to).or_default() |= moved;
+        }
+    }
+    for set in sets.values_mut() {
+        *set -= &decision.gone;
+    }
+    sets.retain(|_, set| !set.is_empty());
+    sets
 }
 
 fn revision_row(world: &World, ordinal: Ordinal, cut: &Cut) -> RevisionRow {
@@ -163,17 +165,6 @@ pub(crate) fn tombstone_write(world: &World, tombstone: &Tombstone) -> Option<Wr
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_touched_chunks_are_written() {
-        let all: Destinations = (0..200_000).collect();
-        let before = Assignment::from([(1, all.clone())]);
-        let mut moved = before.clone();
-        moved.insert(2, [70_000].into_iter().collect());
-        moved.insert(1, all - moved.get(&2).unwrap());
-        assert_eq!(changed_chunks(&before, &moved), BTreeSet::from([1]));
-        assert_eq!(changed_chunks(&before, &before), BTreeSet::new());
-    }
 
     #[test]
     fn parts_fit_an_append() {

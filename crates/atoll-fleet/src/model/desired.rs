@@ -142,8 +142,13 @@ impl World {
             .collect()
     }
 
-    /// Where an object is wanted by policies other than one.
-    pub(crate) fn covered(&self, object: ObjectIndex, except: PolicyIndex) -> Destinations {
+    /// Those of some destinations where an object is wanted by policies other than one.
+    pub(crate) fn covered(
+        &self,
+        object: ObjectIndex,
+        except: PolicyIndex,
+        within: &Destinations,
+    ) -> Destinations {
         let mut covered = Destinations::new();
         let Some(record) = self.objects.get(&object) else {
             return covered;
@@ -154,14 +159,25 @@ impl World {
             .filter(|p| **p != except)
             .filter_map(|p| self.policies.get(p))
         {
-            covered |= policy.placed(object);
+            for (_, revision) in policy.in_use() {
+                if revision.cut.objects.contains(&object) {
+                    covered |= &revision.assigned & within;
+                }
+            }
         }
         covered
     }
 
     /// Where an object is placed, by all policies together.
     pub(crate) fn placed(&self, object: ObjectIndex) -> Destinations {
-        self.covered(object, PolicyIndex(u32::MAX))
+        let mut placed = Destinations::new();
+        let policies = self.objects.get(&object).map(|o| &o.policies);
+        for policy in policies.into_iter().flatten() {
+            if let Some(policy) = self.policies.get(policy) {
+                placed |= policy.placed(object);
+            }
+        }
+        placed
     }
 }
 

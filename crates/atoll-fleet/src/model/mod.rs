@@ -4,15 +4,17 @@
 //! are its name and labels; per object and policy a record; per object *and* destination nothing but bits.
 
 mod desired;
+mod destinations;
 mod object;
 mod policy;
+mod tombstones;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use atoll_placement::bundle::{BodyHash, CopyFlags};
 use atoll_placement::columns::{Column, Values};
-use atoll_placement::inventory::{Inventory, Labels};
+use atoll_placement::inventory::Inventory;
 use atoll_placement::place::ObjectIndex;
 use atoll_placement::what::WhatIndex;
 use atoll_placement::{Destination, Destinations};
@@ -20,43 +22,15 @@ use atoll_store::{Key, Revision};
 use atoll_wire::{CopyId, ObjectRef};
 
 pub(crate) use desired::{DesiredCopy, joined};
+pub(crate) use destinations::{DestinationState, DestinationTable, Registration};
 pub(crate) use object::{Content, Form, PayloadObject};
 pub(crate) use policy::{Cut, Entry, PolicyIndex, PolicyState, RevisionState};
-
-/// A ManagedCluster.
-#[derive(Debug, Clone)]
-pub(crate) struct DestinationState {
-    pub(crate) inventory: Arc<str>,
-    pub(crate) name: Arc<str>,
-    pub(crate) uid: Arc<str>,
-    pub(crate) labels: Labels,
-    pub(crate) accepted: bool,
-    /// The condition `ManagedClusterConditionAvailable` as stored is True.
-    pub(crate) available: bool,
-    /// It is to be emptied before it is taken out.
-    pub(crate) purge: bool,
-    /// The ManagedCluster whose stream may carry it.
-    pub(crate) hub: Option<Arc<str>>,
-    /// The annotation that lets a held session go on.
-    pub(crate) resume: Option<String>,
-    /// When the agent was last heard of, in milliseconds; 0: not since this start.
-    pub(crate) last_seen: i64,
-}
-
-/// Copies of one object that must go.
-#[derive(Debug, Clone)]
-pub(crate) struct Tombstone {
-    pub(crate) object: ObjectIndex,
-    pub(crate) inventory: Arc<str>,
-    pub(crate) remove: Destinations,
-    pub(crate) orphan: Destinations,
-}
+pub(crate) use tombstones::{Tombstone, Tombstones};
 
 /// One inventory workspace.
 #[derive(Debug, Default)]
 pub(crate) struct InventoryState {
     pub(crate) index: Inventory,
-    pub(crate) by_name: HashMap<Arc<str>, Destination>,
     pub(crate) policies: BTreeSet<PolicyIndex>,
 }
 
@@ -64,20 +38,26 @@ pub(crate) struct InventoryState {
 #[derive(Debug, Default)]
 pub(crate) struct World {
     pub(crate) inventories: HashMap<Arc<str>, InventoryState>,
-    pub(crate) destinations: HashMap<Destination, DestinationState>,
-    pub(crate) by_uid: HashMap<Arc<str>, Destination>,
+    pub(crate) destinations: DestinationTable,
+    /// Every destination that exists.
+    pub(crate) existing: Destinations,
+    /// Indexes are new from here on.
     pub(crate) next_destination: u32,
+    /// Indexes of destinations that are gone and that no row names any more.
+    pub(crate) free: Destinations,
     pub(crate) objects: HashMap<ObjectIndex, PayloadObject>,
     pub(crate) by_copy: HashMap<CopyId, ObjectIndex>,
     pub(crate) by_key: HashMap<Key, ObjectIndex>,
     pub(crate) next_object: u32,
+    /// Autoscalers by what they target: cluster, namespace, kind, name.
+    pub(crate) scalers: HashMap<[String; 4], BTreeSet<ObjectIndex>>,
     pub(crate) policies: HashMap<PolicyIndex, PolicyState>,
     pub(crate) by_policy: HashMap<(Arc<str>, Arc<str>), PolicyIndex>,
     pub(crate) next_policy: u32,
     pub(crate) what: WhatIndex<PolicyIndex>,
     /// Bodies that the store has, with the number of entries of retained revisions that name each.
     pub(crate) bodies: HashMap<BodyHash, u32>,
-    pub(crate) tombstones: HashMap<ObjectIndex, Tombstone>,
+    pub(crate) tombstones: Tombstones,
     pub(crate) columns: HashMap<ObjectIndex, Column>,
     pub(crate) values: Values,
     /// When something was last reported about an object, since this start.
@@ -120,6 +100,7 @@ impl World {
         self.by_key.insert(object.key.clone(), index);
         self.by_copy.insert(copy.clone(), index);
         self.objects.insert(index, object);
+        self.note_scaler(index, true);
         index
     }
 
@@ -129,6 +110,10 @@ impl World {
             return;
         };
         if object.policies.is_empty() && !object.returned && !self.tombstones.contains_key(&index) {
+            self.note_scaler(index, false);
+            let Some(object) = self.objects.get(&index) else {
+                return;
+            };
             if self.by_key.get(&object.key) == Some(&index) {
                 self.by_key.remove(&object.key);
             }
@@ -181,15 +166,6 @@ impl World {
         free
     }
 
-    /// Every destination that exists.
-    pub(crate) fn all_destinations(&self) -> Destinations {
-        let mut all = Destinations::new();
-        for inventory in self.inventories.values() {
-            all |= inventory.index.all();
-        }
-        all
-    }
-
     /// Whether nothing of ours is left at a destination, and nothing will come.
     pub(crate) fn is_empty_at(&self, destination: Destination) -> bool {
         !self
@@ -197,28 +173,44 @@ impl World {
             .values()
             .filter_map(|p| p.at(destination))
             .any(|(_, r)| !r.cut.objects.is_empty())
-            && !self
-                .tombstones
-                .values()
-                .any(|t| t.remove.contains(destination.0) || t.orphan.contains(destination.0))
+            && self.tombstones.at(destination).next().is_none()
     }
 
     /// Whether a placed autoscaler targets this workload.
     pub(crate) fn is_scaled(&self, cluster: &str, namespace: &str, kind: &str, name: &str) -> bool {
-        self.objects.values().any(|o| {
-            o.live
-                && !o.policies.is_empty()
-                && o.copy.cluster == cluster
-                && o.reference.namespace == namespace
-                && o.scales
-                    .as_ref()
-                    .is_some_and(|(k, n)| k == kind && n == name)
-        })
+        if self.scalers.is_empty() {
+            return false;
+        }
+        let target = [cluster, namespace, kind, name].map(str::to_owned);
+        let scalers = self.scalers.get(&target).into_iter().flatten();
+        let mut scalers = scalers.filter_map(|o| self.objects.get(o));
+        scalers.any(|o| o.live && !o.policies.is_empty())
+    }
+
+    /// Enters an object among the autoscalers, or takes it out (`there`: false).
+    pub(crate) fn note_scaler(&mut self, index: ObjectIndex, there: bool) {
+        let Some(target) = self.objects.get(&index).and_then(|o| o.target()) else {
+            return;
+        };
+        if there {
+            self.scalers.entry(target).or_default().insert(index);
+        } else if let Some(scalers) = self.scalers.get_mut(&target) {
+            scalers.remove(&index);
+            if scalers.is_empty() {
+                self.scalers.remove(&target);
+            }
+        }
+    }
+
+    /// What names an object in every run.
+    pub(crate) fn identity_of(&self, object: ObjectIndex) -> String {
+        let object = self.objects.get(&object);
+        object.map(PayloadObject::identity).unwrap_or_default()
     }
 
     /// Destinations that have no session now.
     pub(crate) fn away(&self) -> Destinations {
-        self.all_destinations() - &self.connected
+        &self.existing - &self.connected
     }
 
     /// A destination's name, for people.
@@ -230,7 +222,7 @@ impl World {
 
     /// A destination of an inventory by its name.
     pub(crate) fn destination(&self, inventory: &str, name: &str) -> Option<Destination> {
-        self.inventories.get(inventory)?.by_name.get(name).copied()
+        self.destinations.by_name(inventory, name)
     }
 }
 

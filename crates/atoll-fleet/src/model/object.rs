@@ -125,6 +125,13 @@ impl PayloadObject {
             .or(self.full.as_ref())
     }
 
+    /// What it scales, if it is an autoscaler: cluster, namespace, kind, name.
+    pub(crate) fn target(&self) -> Option<[String; 4]> {
+        let (kind, name) = self.scales.as_ref()?;
+        let (cluster, namespace) = (&self.copy.cluster, &self.reference.namespace);
+        Some([cluster, namespace, kind, name].map(String::clone))
+    }
+
     /// `Deployment default/web`.
     pub(crate) fn title(&self) -> String {
         let r = &self.reference;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use atoll_placement::assign::{Assignment, Ordinal};
+use atoll_placement::assign::{Ordinal, Transition};
 use atoll_placement::bundle::{CopyFlags, RenderHash};
 use atoll_placement::place::{Held, ObjectIndex};
 use atoll_placement::policy::{Modulation, Policy};
@@ -95,6 +95,8 @@ pub(crate) struct PolicyState {
     pub(crate) problems: Vec<String>,
     /// The inventory's logical cluster.
     pub(crate) inventory: Option<Arc<str>>,
+    /// As its row has it.
+    pub(crate) stored_inventory: Option<Arc<str>>,
     /// The object is gone; its copies are being removed.
     pub(crate) deleted: bool,
     /// What it selects now, with the joined modulation.
@@ -128,6 +130,7 @@ impl PolicyState {
             parsed: false,
             problems: Vec::new(),
             inventory: None,
+            stored_inventory: None,
             deleted: false,
             selected: BTreeMap::new(),
             revisions: BTreeMap::new(),
@@ -214,10 +217,30 @@ impl PolicyState {
             .sum()
     }
 
-    /// Who has which revision.
-    pub(crate) fn assignment(&self) -> Assignment {
-        self.in_use()
-            .map(|(ordinal, r)| (ordinal, r.assigned.clone()))
-            .collect()
+    /// Destinations go from one revision to another.
+    pub(crate) fn move_to(&mut self, transition: &Transition) {
+        let moved = &transition.destinations;
+        let revisions = &mut self.revisions;
+        if let Some(from) = transition.from.and_then(|o| revisions.get_mut(&o)) {
+            from.assigned -= moved;
+        }
+        if let Some(to) = transition.to.and_then(|o| revisions.get_mut(&o)) {
+            to.assigned |= moved;
+        }
+        match transition.to {
+            Some(_) => self.assigned |= moved,
+            None => self.assigned -= moved,
+        }
+    }
+
+    /// Destinations do not exist any more.
+    pub(crate) fn detach(&mut self, gone: &Destinations) {
+        if gone.is_empty() {
+            return;
+        }
+        self.assigned -= gone;
+        for revision in self.revisions.values_mut() {
+            revision.assigned -= gone;
+        }
     }
 }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::logical::{Address, Logical, Mode, Sent};
 use super::vector::{Vector, Wanted};
 use super::{End, Stream};
-use crate::model::{self, DesiredCopy, World};
+use crate::model::{DesiredCopy, World};
 use crate::shared::Shared;
 
 /// Destinations that are looked at under one lock.
@@ -40,7 +40,6 @@ struct Finder<'a> {
     shared: &'a Shared,
     world: &'a World,
     /// Tombstones that somebody has yet to carry out.
-    tombstones: Vec<(ObjectIndex, &'a model::Tombstone)>,
     ways: HashMap<Way, usize>,
     /// Where the ways begin and end: kept, so that no address comes again.
     kept: Vec<Arc<Vector>>,
@@ -107,16 +106,9 @@ impl Stream {
 
 impl<'a> Finder<'a> {
     fn new(shared: &'a Shared, world: &'a World) -> Self {
-        let pending = |t: &model::Tombstone| !(t.remove.is_empty() && t.orphan.is_empty());
         Finder {
             shared,
             world,
-            tombstones: world
-                .tombstones
-                .iter()
-                .filter(|(_, t)| pending(t))
-                .map(|(index, t)| (*index, t))
-                .collect(),
             ways: HashMap::new(),
             kept: Vec::new(),
             by_tombstone: HashMap::new(),
@@ -146,12 +138,10 @@ impl<'a> Finder<'a> {
             rare.tombstoned
                 .retain(|index| !wanted.copies.contains_key(index));
         }
-        for (index, tombstone) in &self.tombstones {
+        for tombstone in self.world.tombstones.at(destination) {
+            let index = &tombstone.object;
             let orphan = tombstone.orphan.contains(destination.0);
-            if !(orphan || tombstone.remove.contains(destination.0))
-                || wanted.copies.contains_key(index)
-                || !logical.rare().tombstoned.insert(*index)
-            {
+            if wanted.copies.contains_key(index) || !logical.rare().tombstoned.insert(*index) {
                 continue;
             }
             let Some(object) = self.world.objects.get(index) else {

@@ -41,9 +41,8 @@ impl Stream {
                         continue;
                     };
                     let desired = wanted.copies.get(&index);
-                    let removed = world.tombstones.get(&index).is_some_and(|t| {
-                        t.remove.contains(destination.0) || t.orphan.contains(destination.0)
-                    });
+                    let tombstone = world.tombstones.get(&index);
+                    let removed = tombstone.is_some_and(|t| t.concerns(*destination));
                     // An edge reports only what is placed on it.
                     if desired.is_none() && !removed {
                         continue;

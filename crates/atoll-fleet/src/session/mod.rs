@@ -401,10 +401,7 @@ impl Stream {
         };
         let (orphans, revision) = {
             let mut world = self.shared.world.write();
-            let given = world
-                .destinations
-                .get(&destination)
-                .and_then(|d| d.resume.clone());
+            let given = world.destinations.resume(&destination).cloned();
             let asked = world
                 .foreign
                 .get(&destination)

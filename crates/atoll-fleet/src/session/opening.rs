@@ -43,7 +43,7 @@ pub(super) fn stays(
     destination: Destination,
 ) -> Result<(), Refused> {
     match world.destinations.get(&destination) {
-        Some(state) => admit(world, identity, &state.uid).map(|_| ()),
+        Some(state) => admit(world, identity, &state.uid.to_string()).map(|_| ()),
         // Its index is free again: it is gone.
         None if destination == own => admit(world, identity, &identity.destination).map(|_| ()),
         None => Err(unknown()),
@@ -60,7 +60,7 @@ fn unknown() -> Refused {
 
 /// The destination of this uid, if a stream of this identity may carry it.
 fn admit(world: &World, identity: &AgentIdentity, uid: &str) -> Result<Destination, Refused> {
-    let index = *world.by_uid.get(uid).ok_or_else(unknown)?;
+    let index = world.destinations.by_uid(uid).ok_or_else(unknown)?;
     let state = world.destinations.get(&index).ok_or_else(unknown)?;
     if *state.inventory != *identity.inventory {
         return Err(refused(
@@ -71,9 +71,9 @@ fn admit(world: &World, identity: &AgentIdentity, uid: &str) -> Result<Destinati
     }
     if uid != identity.destination {
         let hub = world
-            .by_uid
-            .get(identity.destination.as_str())
-            .and_then(|h| world.destinations.get(h));
+            .destinations
+            .by_uid(&identity.destination)
+            .and_then(|h| world.destinations.get(&h));
         if hub.is_none() || state.hub.as_deref() != hub.map(|h| &*h.name) {
             return Err(refused(
                 RefusedReason::WrongIdentity,

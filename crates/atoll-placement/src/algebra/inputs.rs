@@ -161,7 +161,7 @@ impl PlainRoster {
     /// Adds a destination, or changes its labels; its labels before are returned.
     pub fn set(&mut self, destination: Destination, name: &str, labels: Labels) -> Option<Labels> {
         let old = self.remove(destination);
-        self.index.add(destination, &labels, true);
+        self.index.set(destination, &labels, true);
         self.order.insert((name.to_owned(), destination.0));
         self.entries
             .insert(destination.0, (name.to_owned(), labels));
@@ -171,7 +171,7 @@ impl PlainRoster {
     /// Takes a destination out.
     pub fn remove(&mut self, destination: Destination) -> Option<Labels> {
         let (name, labels) = self.entries.remove(&destination.0)?;
-        self.index.remove(destination, &labels);
+        self.index.remove(destination);
         self.order.remove(&(name, destination.0));
         Some(labels)
     }
