@@ -11,11 +11,22 @@ pub struct CompileError {
     pub column: u32,
     /// What is wrong, in words.
     pub message: String,
+    /// What else is wrong, further on in the text.
+    pub also: Vec<CompileError>,
 }
 
 impl CompileError {
-    /// The message with the line it is about, as upstream shows it.
+    /// All that is wrong, with the lines it is about, as upstream shows it.
     pub fn render(&self, source: &str) -> String {
+        let all: Vec<String> = [self]
+            .into_iter()
+            .chain(&self.also)
+            .map(|error| error.render_one(source))
+            .collect();
+        all.join("\n")
+    }
+
+    fn render_one(&self, source: &str) -> String {
         let line = source
             .lines()
             .nth(self.line as usize - 1)

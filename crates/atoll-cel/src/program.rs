@@ -102,7 +102,7 @@ impl Program {
     /// Compiles a text: parses it, checks its types, estimates its cost.
     pub fn compile(environment: &Environment, source: &str) -> Result<Program, CompileError> {
         let (checked, at) =
-            Program::check(environment, source).map_err(|fault| located(source, &fault))?;
+            Program::check(environment, source).map_err(|faults| located(source, faults))?;
         let range = cost::range(&checked.node, &checked.variables);
         if let Some(limit) = environment.limit()
             && range.max > limit
@@ -111,7 +111,7 @@ impl Program {
                 "estimated cost of the expression is too high: up to {}, at most {limit} is allowed",
                 range.max
             );
-            return Err(located(source, &Fault::new(at, message)));
+            return Err(located(source, vec![Fault::new(at, message)]));
         }
         let reads = reads::reads(&checked.node, &checked.variables);
         Ok(Program {
@@ -135,11 +135,11 @@ impl Program {
             return Ok(program);
         }
         let message = format!("must evaluate to {wanted}, but evaluates to {output}");
-        Err(located(source, &Fault::new(program.node.at, message)))
+        Err(located(source, vec![Fault::new(program.node.at, message)]))
     }
 
-    fn check(environment: &Environment, source: &str) -> Result<(check::Checked, u32), Fault> {
-        let expression = syntax::parse(source)?;
+    fn check(environment: &Environment, source: &str) -> Result<(check::Checked, u32), Vec<Fault>> {
+        let expression = syntax::parse(source).map_err(|fault| vec![fault])?;
         Ok((check::check(environment, &expression)?, expression.at))
     }
 
@@ -198,7 +198,25 @@ impl Program {
     }
 }
 
-fn located(source: &str, fault: &Fault) -> CompileError {
+/// The first of the faults, with the others in it.
+fn located(source: &str, mut faults: Vec<Fault>) -> CompileError {
+    faults.sort_by_key(|fault| fault.at);
+    let mut errors = faults.into_iter().map(|fault| located_one(source, fault));
+    // There is at least one.
+    let first = errors.next();
+    let also = errors.collect();
+    match first {
+        Some(first) => CompileError { also, ..first },
+        None => CompileError {
+            line: 1,
+            column: 1,
+            message: String::new(),
+            also,
+        },
+    }
+}
+
+fn located_one(source: &str, fault: Fault) -> CompileError {
     let mut at = (fault.at as usize).min(source.len());
     while !source.is_char_boundary(at) {
         at -= 1;
@@ -215,6 +233,7 @@ fn located(source: &str, fault: &Fault) -> CompileError {
     CompileError {
         line,
         column,
-        message: fault.message.clone(),
+        message: fault.message,
+        also: Vec::new(),
     }
 }

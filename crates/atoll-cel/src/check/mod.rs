@@ -3,6 +3,7 @@
 //! It follows upstream's rules: `dyn` goes with everything and is checked when it runs, literals of lists and maps are homogeneous, and a call's
 //! overloads are those that its argument types allow; when they differ in result, the result is `dyn`.
 
+mod loops;
 pub(crate) mod node;
 mod unify;
 mod validate;
@@ -13,9 +14,9 @@ use crate::environment::Environment;
 use crate::eval::val::{Text, Val};
 use crate::library::{self, Function};
 use crate::syntax::Fault;
-use crate::syntax::ast::{Expr, Fold, FoldKind, Kind, Literal, Selection};
+use crate::syntax::ast::{Expr, Kind, Literal, Selection};
 use crate::types::Type;
-use node::{Call, FoldNode, Node, NodeKind};
+use node::{Call, Node, NodeKind};
 use unify::{Substitution, most_general};
 
 /// A checked text: its tree, and the variables it may read, in the order of their places.
@@ -25,20 +26,26 @@ pub(crate) struct Checked {
 }
 
 /// Checks a parsed text.
-pub(crate) fn check(environment: &Environment, expression: &Expr) -> Result<Checked, Fault> {
+pub(crate) fn check(environment: &Environment, expression: &Expr) -> Result<Checked, Vec<Fault>> {
     let mut checker = Checker {
         environment,
         substitution: Substitution::default(),
         locals: Vec::new(),
         variables: Vec::new(),
+        faults: Vec::new(),
     };
-    let mut node = checker.check(expression)?;
+    let mut node = checker.check(expression);
     checker.finish(&mut node);
-    validate::validate(&mut node, false)?;
-    Ok(Checked {
-        node,
-        variables: checker.variables,
-    })
+    if checker.faults.is_empty() {
+        validate::validate(&mut node, false, &mut checker.faults);
+    }
+    if checker.faults.is_empty() {
+        return Ok(Checked {
+            node,
+            variables: checker.variables,
+        });
+    }
+    Err(checker.faults)
 }
 
 struct Checker<'e> {
@@ -46,6 +53,8 @@ struct Checker<'e> {
     substitution: Substitution,
     locals: Vec<(Arc<str>, Type)>,
     variables: Vec<(Arc<str>, Type)>,
+    /// What is wrong so far. What is wrong has the type `dyn`, so that the rest can be looked at.
+    faults: Vec<Fault>,
 }
 
 type Noded = Result<Node, Fault>;
@@ -60,7 +69,28 @@ impl Checker<'_> {
         self.substitution.apply(of, false)
     }
 
-    fn check(&mut self, expression: &Expr) -> Noded {
+    fn check(&mut self, expression: &Expr) -> Node {
+        match self.check_kind(expression) {
+            Ok(node) => node,
+            Err(fault) => {
+                self.report(fault);
+                Node {
+                    at: expression.at,
+                    output: Type::Dyn,
+                    kind: NodeKind::Constant(Val::Null),
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, fault: Fault) {
+        // Enough is enough.
+        if self.faults.len() < 100 {
+            self.faults.push(fault);
+        }
+    }
+
+    fn check_kind(&mut self, expression: &Expr) -> Noded {
         let at = expression.at;
         match &expression.kind {
             Kind::Literal(literal) => Ok(constant(at, literal)),
@@ -78,21 +108,21 @@ impl Checker<'_> {
             Kind::And(terms) => Ok(Node {
                 at,
                 output: Type::Bool,
-                kind: NodeKind::And(self.terms(terms)?),
+                kind: NodeKind::And(self.terms(terms)),
             }),
             Kind::Or(terms) => Ok(Node {
                 at,
                 output: Type::Bool,
-                kind: NodeKind::Or(self.terms(terms)?),
+                kind: NodeKind::Or(self.terms(terms)),
             }),
             Kind::List(items) => self.list(at, items),
             Kind::Map(entries) => self.map(at, entries),
             Kind::Fold(fold) => self.fold(at, fold),
             Kind::Bind { name, value, body } => {
-                let value = self.check(value)?;
+                let value = self.check(value);
                 let body = self.scoped(&[(name.clone(), value.output.clone())], |checker| {
                     checker.check(body)
-                })?;
+                });
                 Ok(Node {
                     at,
                     output: body.output.clone(),
@@ -174,7 +204,7 @@ impl Checker<'_> {
         {
             return Ok(node);
         }
-        let operand = self.check(operand)?;
+        let operand = self.check(operand);
         let whole = self.known(&operand.output);
         let (inner, is_optional) = match whole.plain() {
             Type::Optional(inner) => (Type::clone(inner), true),
@@ -214,23 +244,21 @@ impl Checker<'_> {
         })
     }
 
-    fn terms(&mut self, terms: &[Expr]) -> Result<Vec<Node>, Fault> {
+    fn terms(&mut self, terms: &[Expr]) -> Vec<Node> {
         terms.iter().map(|term| self.boolean(term)).collect()
     }
 
     /// An expression that must be a boolean.
-    fn boolean(&mut self, expression: &Expr) -> Noded {
-        let node = self.check(expression)?;
-        if self.substitution.assign(&Type::Bool, &node.output) {
-            return Ok(node);
+    fn boolean(&mut self, expression: &Expr) -> Node {
+        let node = self.check(expression);
+        if !self.substitution.assign(&Type::Bool, &node.output) {
+            let found = self.known(&node.output);
+            self.report(Fault::new(
+                node.at,
+                format!("expected type 'bool' but found '{found}'"),
+            ));
         }
-        Err(Fault::new(
-            node.at,
-            format!(
-                "expected type 'bool' but found '{}'",
-                self.known(&node.output)
-            ),
-        ))
+        node
     }
 
     fn call(
@@ -243,7 +271,7 @@ impl Checker<'_> {
         let mut nodes = Vec::with_capacity(arguments.len() + 1);
         let Some(target) = target else {
             for argument in arguments {
-                nodes.push(self.check(argument)?);
+                nodes.push(self.check(argument));
             }
             let name = function.strip_prefix('.').unwrap_or(function);
             let found = library::find(name).ok_or_else(|| undeclared(at, function))?;
@@ -254,13 +282,13 @@ impl Checker<'_> {
             && let Some(found) = library::find(&format!("{prefix}.{function}"))
         {
             for argument in arguments {
-                nodes.push(self.check(argument)?);
+                nodes.push(self.check(argument));
             }
             return self.resolve_call(at, found, nodes, false);
         }
-        nodes.push(self.check(target)?);
+        nodes.push(self.check(target));
         for argument in arguments {
-            nodes.push(self.check(argument)?);
+            nodes.push(self.check(argument));
         }
         let found = library::find(function).ok_or_else(|| undeclared(at, function))?;
         self.resolve_call(at, found, nodes, true)
@@ -348,9 +376,9 @@ impl Checker<'_> {
         let mut nodes = Vec::with_capacity(items.len());
         let mut item_type = None;
         for (item, optional) in items {
-            let node = self.check(item)?;
-            let of = self.optional_inner(&node, *optional)?;
-            item_type = Some(self.join(node.at, item_type, of)?);
+            let node = self.check(item);
+            let of = self.optional_inner(&node, *optional);
+            item_type = Some(self.join(item_type, of));
             nodes.push((node, *optional));
         }
         let item_type = item_type.unwrap_or_else(|| self.substitution.fresh());
@@ -365,11 +393,11 @@ impl Checker<'_> {
         let mut nodes = Vec::with_capacity(entries.len());
         let (mut keys, mut values) = (None, None);
         for (key, value, optional) in entries {
-            let key = self.check(key)?;
-            keys = Some(self.join(key.at, keys, key.output.clone())?);
-            let value = self.check(value)?;
-            let of = self.optional_inner(&value, *optional)?;
-            values = Some(self.join(value.at, values, of)?);
+            let key = self.check(key);
+            keys = Some(self.join(keys, key.output.clone()));
+            let value = self.check(value);
+            let of = self.optional_inner(&value, *optional);
+            values = Some(self.join(values, of));
             nodes.push((key, value, *optional));
         }
         let keys = keys.unwrap_or_else(|| self.substitution.fresh());
@@ -382,167 +410,27 @@ impl Checker<'_> {
     }
 
     /// What an item of a literal is, when it is there.
-    fn optional_inner(&self, node: &Node, optional: bool) -> Result<Type, Fault> {
-        if !optional {
-            return Ok(node.output.clone());
-        }
-        match self.known(&node.output).plain() {
-            Type::Optional(inner) => Ok(Type::clone(inner)),
-            Type::Dyn => Ok(Type::Dyn),
-            other => Err(Fault::new(
-                node.at,
-                format!("expected type 'optional_type({other})' but found '{other}'"),
-            )),
+    fn optional_inner(&mut self, node: &Node, optional: bool) -> Type {
+        let of = self.known(&node.output);
+        match of.plain() {
+            Type::Optional(inner) if optional => Type::clone(inner),
+            Type::Dyn => Type::Dyn,
+            other if optional => {
+                let message = format!("expected type 'optional_type({other})' but found '{other}'");
+                self.report(Fault::new(node.at, message));
+                Type::Dyn
+            }
+            _ => node.output.clone(),
         }
     }
 
-    fn join(&mut self, at: u32, before: Option<Type>, with: Type) -> Result<Type, Fault> {
-        let Some(before) = before else {
-            return Ok(with);
-        };
-        if self.substitution.assign(&before, &with) {
-            return Ok(most_general(before, with));
+    /// The type of items of two types: `dyn` when they do not go together, which is refused afterwards, but for the arguments of `format`.
+    fn join(&mut self, before: Option<Type>, with: Type) -> Type {
+        match before {
+            None => with,
+            Some(before) if self.substitution.assign(&before, &with) => most_general(before, with),
+            Some(_) => Type::Dyn,
         }
-        Err(Fault::new(
-            at,
-            format!(
-                "expected type '{}' but found '{}'",
-                self.known(&before),
-                self.known(&with)
-            ),
-        ))
-    }
-
-    fn fold(&mut self, at: u32, fold: &Fold) -> Noded {
-        let range = self.check(&fold.range)?;
-        let range_type = self.known(&range.output);
-        let (index_or_key, item_or_value, single) = match range_type.plain() {
-            Type::List(item) => (Type::Int, Type::clone(item), Type::clone(item)),
-            Type::Map(key, value) => (Type::clone(key), Type::clone(value), Type::clone(key)),
-            Type::Dyn | Type::Var(_) => {
-                self.substitution.assign(&Type::Dyn, &range_type);
-                (Type::Dyn, Type::Dyn, Type::Dyn)
-            }
-            other => {
-                let message = format!(
-                    "expression of type '{other}' cannot be range of a comprehension (must be list, map, or dynamic)"
-                );
-                return Err(Fault::new(range.at, message));
-            }
-        };
-        let names = match &fold.second {
-            None => vec![(fold.first.clone(), single.clone())],
-            Some(second) => vec![
-                (fold.first.clone(), index_or_key.clone()),
-                (second.clone(), item_or_value),
-            ],
-        };
-        let (predicate, transform) = self.scoped(&names, |checker| {
-            let predicate = fold
-                .predicate
-                .as_ref()
-                .map(|predicate| checker.boolean(predicate))
-                .transpose()?;
-            let transform = fold
-                .transform
-                .as_ref()
-                .map(|transform| checker.check(transform))
-                .transpose()?;
-            Ok::<_, Fault>((predicate, transform))
-        })?;
-        let output = match fold.what {
-            FoldKind::All | FoldKind::Exists | FoldKind::ExistsOne => Type::Bool,
-            FoldKind::List => Type::list(
-                transform
-                    .as_ref()
-                    .map_or(single, |transform| transform.output.clone()),
-            ),
-            FoldKind::Map => {
-                let value = transform
-                    .as_ref()
-                    .map_or(Type::Dyn, |transform| transform.output.clone());
-                Type::Map(Arc::new(index_or_key), Arc::new(value))
-            }
-            FoldKind::Entries => self.entries_type(transform.as_ref())?,
-        };
-        let kind = NodeKind::Fold(Box::new(FoldNode {
-            range,
-            two: fold.second.is_some(),
-            what: fold.what,
-            predicate,
-            transform,
-        }));
-        Ok(Node { at, output, kind })
-    }
-
-    /// `transformMapEntry` gathers maps: its result is a map of the same types.
-    fn entries_type(&mut self, transform: Option<&Node>) -> Result<Type, Fault> {
-        let map = Type::Map(
-            Arc::new(self.substitution.fresh()),
-            Arc::new(self.substitution.fresh()),
-        );
-        let Some(transform) = transform else {
-            return Ok(map);
-        };
-        if self.substitution.assign(&map, &transform.output) {
-            return Ok(map);
-        }
-        let shown = self.substitution.apply(&transform.output, true);
-        Err(Fault::new(
-            transform.at,
-            format!(
-                "found no matching overload for 'cel.@mapInsert' applied to '(map(dyn, dyn), {shown})'"
-            ),
-        ))
-    }
-
-    fn optional_map(
-        &mut self,
-        at: u32,
-        value: &Expr,
-        name: &Arc<str>,
-        body: &Expr,
-        flat: bool,
-    ) -> Noded {
-        let value = self.check(value)?;
-        let inner = self.substitution.fresh();
-        if !self
-            .substitution
-            .assign(&value.output, &inner.clone().optional())
-        {
-            let shown = self.known(&value.output);
-            return Err(Fault::new(
-                at,
-                format!("found no matching overload for 'hasValue' applied to '{shown}.()'"),
-            ));
-        }
-        let inner = match self.known(&value.output).plain() {
-            Type::Optional(inner) => Type::clone(inner),
-            _ => Type::Dyn,
-        };
-        let body = self.scoped(&[(name.clone(), inner)], |checker| checker.check(body))?;
-        let output = if flat {
-            let none = self.substitution.fresh().optional();
-            if !self.substitution.assign(&body.output, &none) {
-                let shown = self.known(&body.output);
-                let message = format!(
-                    "found no matching overload for '_?_:_' applied to '(bool, {shown}, optional_type(dyn))'"
-                );
-                return Err(Fault::new(at, message));
-            }
-            body.output.clone()
-        } else {
-            body.output.clone().optional()
-        };
-        Ok(Node {
-            at,
-            output,
-            kind: NodeKind::OptionalMap {
-                value: Box::new(value),
-                body: Box::new(body),
-                flat,
-            },
-        })
     }
 }
 

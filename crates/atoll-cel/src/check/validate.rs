@@ -11,37 +11,35 @@ use crate::syntax::Fault;
 use crate::types::Type;
 
 /// Looks at a tree; `formatting`: it is an argument of `format`, whose lists may be mixed. Patterns that are literals are compiled on the way.
-pub(super) fn validate(node: &mut Node, formatting: bool) -> Result<(), Fault> {
+pub(super) fn validate(node: &mut Node, formatting: bool, faults: &mut Vec<Fault>) {
     let mut formatting_children = formatting;
     match &mut node.kind {
         NodeKind::Call(call) => {
-            literal_argument(call)?;
-            pattern(call)?;
+            faults.extend(literal_argument(call).err());
+            faults.extend(pattern(call).err());
             if call.function.name == "format" {
                 formatting_children = true;
-                format_arguments(node.at, call)?;
+                faults.extend(format_arguments(node.at, call).err());
             }
         }
         NodeKind::List(items) if !formatting => {
-            homogeneous(items.iter().map(|(item, optional)| (item, *optional)))?;
+            faults
+                .extend(homogeneous(items.iter().map(|(item, optional)| (item, *optional))).err());
         }
         NodeKind::Map(entries) if !formatting => {
-            homogeneous(entries.iter().map(|(key, _, _)| (key, false)))?;
-            homogeneous(
-                entries
-                    .iter()
-                    .map(|(_, value, optional)| (value, *optional)),
-            )?;
+            faults.extend(homogeneous(entries.iter().map(|(key, _, _)| (key, false))).err());
+            faults.extend(
+                homogeneous(
+                    entries
+                        .iter()
+                        .map(|(_, value, optional)| (value, *optional)),
+                )
+                .err(),
+            );
         }
         _ => {}
     }
-    let mut result = Ok(());
-    node.children_mut(&mut |child| {
-        if result.is_ok() {
-            result = validate(child, formatting_children);
-        }
-    });
-    result
+    node.children_mut(&mut |child| validate(child, formatting_children, faults));
 }
 
 fn homogeneous<'n>(items: impl Iterator<Item = (&'n Node, bool)>) -> Result<(), Fault> {

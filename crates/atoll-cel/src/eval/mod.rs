@@ -89,9 +89,13 @@ impl<'a> Evaluator<'a> {
         match self.locals.get(place) {
             Some(Local::Ready(value)) => Ok(value.clone()),
             Some(Local::Pending(node)) => {
-                // A name's value sees only the names before it, which are where they were.
+                // A name's value sees only the names before it: those after it are set aside while it is evaluated.
                 let node: &'a Node = node;
-                let value = self.eval(node)?;
+                let after = self.locals.split_off(place);
+                let value = self.eval(node);
+                self.locals.truncate(place);
+                self.locals.extend(after);
+                let value = value?;
                 self.locals[place] = Local::Ready(value.clone());
                 Ok(value)
             }
@@ -128,8 +132,13 @@ impl<'a> Evaluator<'a> {
             Val::Optional(Some(inner)) => (Val::clone(&inner), true),
             other => (other, false),
         };
-        let Val::Map(map) = value else {
-            return Err(Stop::no_overload());
+        let map = match value {
+            Val::Map(map) => map,
+            Val::List(_) => return Err(Stop::fault("unsupported index type 'string' in list")),
+            // What has no parts has none of this name.
+            _ if how == Selection::Test => return Ok(Val::Bool(false)),
+            _ if was_optional || how == Selection::Optional => return Ok(Val::Optional(None)),
+            _ => return Err(Stop::no_overload()),
         };
         let found = map.get(&key);
         if how == Selection::Test {

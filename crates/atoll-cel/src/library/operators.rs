@@ -384,10 +384,13 @@ fn part<'a>(container: &Val<'a>, at: &Val<'a>) -> Evaluated<Option<Val<'a>>> {
                 .ok()
                 .and_then(|place| list.get(place))
                 .transpose(),
-            None => Err(Stop::fault(format!(
-                "unsupported index type '{}' in list",
-                at.type_name()
-            ))),
+            None => Err(Stop::fault(match at {
+                Val::Double(d) => format!(
+                    "unsupported index value {} in list",
+                    super::convert::go_float(*d)
+                ),
+                other => format!("unsupported index type '{}' in list", other.type_name()),
+            })),
         },
         Val::Map(map) => match at.key() {
             Some(key) => map.get(&key).transpose(),

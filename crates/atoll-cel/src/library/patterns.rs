@@ -69,9 +69,22 @@ fn rewrite(pattern: &str) -> Result<String, String> {
     let mut out = String::with_capacity(pattern.len() + 16);
     let mut rest = pattern;
     let mut class = false;
-    // Whether there is something that a repetition can repeat.
+    // A repetition and its `?` cannot be repeated again.
+    let (mut repeated, mut lazy) = (false, false);
     while let Some(c) = rest.chars().next() {
         let after = &rest[c.len_utf8()..];
+        let repeats_it = !class && (matches!(c, '*' | '+' | '?') || (c == '{' && repeats(after)));
+        let makes_lazy = repeated && !lazy && c == '?';
+        if repeats_it && repeated && !makes_lazy {
+            return Err(format!("invalid nested repetition operator: `{c}`"));
+        }
+        (repeated, lazy) = (repeats_it, makes_lazy);
+        if c == '{' && repeats_it {
+            let end = after.find('}').map_or(rest.len(), |end| end + 2);
+            out.push_str(&rest[..end]);
+            rest = &rest[end..];
+            continue;
+        }
         match c {
             '\\' => {
                 rest = escape(after, class, &mut out)?;
@@ -111,8 +124,8 @@ fn rewrite(pattern: &str) -> Result<String, String> {
                 out.push(c);
             }
             '-' if class && after.starts_with('-') => out.push_str("\\-"),
-            '{' if !class && !repeats(after) => out.push_str("\\{"),
-            '}' if !class && !closes(&out) => out.push_str("\\}"),
+            '{' if !class => out.push_str("\\{"),
+            '}' if !class => out.push_str("\\}"),
             c => out.push(c),
         }
         rest = after;
@@ -129,12 +142,6 @@ fn repeats(after: &str) -> bool {
     !least.is_empty()
         && least.bytes().all(|b| b.is_ascii_digit())
         && most.bytes().all(|b| b.is_ascii_digit())
-}
-
-/// Whether a closing brace closes a repetition written just before it.
-fn closes(out: &str) -> bool {
-    let inside = out.trim_end_matches(|c: char| c.is_ascii_digit() || c == ',');
-    inside.ends_with('{') && !inside.ends_with("\\{")
 }
 
 /// Writes what a backslash and the text after it mean; the rest.
@@ -303,6 +310,8 @@ mod tests {
             (r"^\pL+$", "é", true),
             (r"(?i)^ABC$", "abc", true),
             (r"a.b$", "a\nb", false),
+            (r"^a{2,3}?b*?$", "aa", true),
+            (r"^(a+)+$", "aa", true),
         ] {
             match compile(pattern) {
                 Ok(regex) => assert_eq!(regex.is_match(text), matches, "{pattern} on {text:?}"),

@@ -121,7 +121,6 @@ impl PartialEq for Quantity {
 const WRONG: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 const SUFFIX: &str = "unable to parse quantity's suffix";
-const NUMERIC: &str = "unable to parse numeric part of quantity";
 
 impl Quantity {
     pub(super) fn parse(text: &str) -> Result<Quantity, &'static str> {
@@ -158,7 +157,8 @@ impl Quantity {
             });
         }
         let negative = text.starts_with('-');
-        let nanos = exact(whole, fraction, base, power).ok_or(NUMERIC)?;
+        // What is larger than anything real is the largest.
+        let nanos = exact(whole, fraction, base, power).unwrap_or(i128::MAX);
         let small = small(whole, fraction, base, power, format)
             .map(|(value, scale)| (if negative { -value } else { value }, scale));
         let nanos = if format == Format::Binary {

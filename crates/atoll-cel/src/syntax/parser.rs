@@ -30,6 +30,29 @@ const RESERVED: [&str; 18] = [
     "in",
 ];
 
+const CONDITIONAL: u8 = 0;
+const OR: u8 = 1;
+const AND: u8 = 2;
+
+/// What stands between two expressions: how strongly it binds, and the function that it calls.
+const INFIX: [(&str, u8, &str); 15] = [
+    ("?", CONDITIONAL, "_?_:_"),
+    ("||", OR, "_||_"),
+    ("&&", AND, "_&&_"),
+    ("==", 3, "_==_"),
+    ("!=", 3, "_!=_"),
+    ("<", 3, "_<_"),
+    ("<=", 3, "_<=_"),
+    (">", 3, "_>_"),
+    (">=", 3, "_>=_"),
+    ("in", 3, "@in"),
+    ("+", 4, "_+_"),
+    ("-", 4, "_-_"),
+    ("*", 5, "_*_"),
+    ("/", 5, "_/_"),
+    ("%", 5, "_%_"),
+];
+
 /// Parses a whole text.
 pub(crate) fn parse(source: &str) -> Result<Expr, Fault> {
     let size = source.chars().count();
@@ -129,79 +152,57 @@ impl<'s> Parser<'s> {
         )
     }
 
+    /// An expression of any kind.
     fn expression(&mut self) -> Parsed {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return Err(too_deep(self.peek().start as u32));
         }
-        let condition = self.or()?;
-        let result = match self.at("?") {
-            None => condition,
-            Some(at) => {
-                let yes = self.or()?;
-                self.expect(":")?;
-                let no = self.expression()?;
-                self.call(at, "_?_:_", vec![condition, yes, no])?
-            }
-        };
+        let result = self.climb(0);
         self.depth -= 1;
-        Ok(result)
+        result
     }
 
-    fn or(&mut self) -> Parsed {
-        let first = self.and()?;
-        let Some(at) = self.at("||") else {
-            return Ok(first);
-        };
-        let mut terms = vec![first, self.and()?];
-        while self.at("||").is_some() {
-            terms.push(self.and()?);
-        }
-        self.node(at, Kind::Or(terms))
-    }
-
-    fn and(&mut self) -> Parsed {
-        let first = self.binary(0)?;
-        let Some(at) = self.at("&&") else {
-            return Ok(first);
-        };
-        let mut terms = vec![first, self.binary(0)?];
-        while self.at("&&").is_some() {
-            terms.push(self.binary(0)?);
-        }
-        self.node(at, Kind::And(terms))
-    }
-
-    /// Relations (level 0), sums (1), products (2).
-    fn binary(&mut self, level: usize) -> Parsed {
-        const LEVELS: [&[(&str, &str)]; 3] = [
-            &[
-                ("==", "_==_"),
-                ("!=", "_!=_"),
-                ("<", "_<_"),
-                ("<=", "_<=_"),
-                (">", "_>_"),
-                (">=", "_>=_"),
-                ("in", "@in"),
-            ],
-            &[("+", "_+_"), ("-", "_-_")],
-            &[("*", "_*_"), ("/", "_/_"), ("%", "_%_")],
-        ];
-        let Some(operators) = LEVELS.get(level) else {
-            return self.unary();
-        };
-        let mut left = self.binary(level + 1)?;
+    /// Operators that bind at least as strongly as `level`. One function for all levels, so that nesting costs the stack little.
+    fn climb(&mut self, level: u8) -> Parsed {
+        let mut left = self.unary()?;
         loop {
             let Token::Symbol(symbol) = self.peek().token else {
                 return Ok(left);
             };
-            let Some((_, function)) = operators.iter().find(|(written, _)| *written == symbol)
+            let Some((_, own, function)) = INFIX
+                .iter()
+                .find(|(written, own, _)| *written == symbol && *own >= level)
             else {
                 return Ok(left);
             };
             let at = self.advance().start as u32;
-            let right = self.binary(level + 1)?;
-            left = self.call(at, function, vec![left, right])?;
+            left = match *own {
+                CONDITIONAL => {
+                    let yes = self.climb(OR)?;
+                    self.expect(":")?;
+                    let no = self.expression()?;
+                    self.call(at, function, vec![left, yes, no])?
+                }
+                OR | AND => {
+                    let mut terms = vec![left, self.climb(own + 1)?];
+                    while self.at(symbol).is_some() {
+                        terms.push(self.climb(own + 1)?);
+                    }
+                    self.node(
+                        at,
+                        if *own == OR {
+                            Kind::Or(terms)
+                        } else {
+                            Kind::And(terms)
+                        },
+                    )?
+                }
+                own => {
+                    let right = self.climb(own + 1)?;
+                    self.call(at, function, vec![left, right])?
+                }
+            };
         }
     }
 
@@ -388,7 +389,7 @@ impl<'s> Parser<'s> {
             let kind = macros::global(word, arguments)?;
             return self.node(open, kind);
         }
-        if let Some(message) = self.message_name(piece) {
+        if let Some((message, at)) = self.message_name(piece) {
             return Err(Fault::new(
                 at,
                 format!("undeclared reference to '{message}' (in container '')"),
@@ -398,15 +399,20 @@ impl<'s> Parser<'s> {
     }
 
     /// The name before the brace of `Name.Of.Message{…}`: there are no messages to construct.
-    fn message_name(&self, first: Piece) -> Option<&'s str> {
+    fn message_name(&self, first: Piece) -> Option<(&'s str, u32)> {
         let mut i = self.next;
         while self.pieces.get(i)?.token == Token::Symbol(".")
             && self.pieces.get(i + 1)?.token == Token::Ident
         {
             i += 2;
         }
-        (self.pieces.get(i)?.token == Token::Symbol("{"))
-            .then(|| &self.source[first.start..self.pieces[i - 1].end])
+        let brace = self.pieces.get(i)?;
+        (brace.token == Token::Symbol("{")).then(|| {
+            (
+                &self.source[first.start..self.pieces[i - 1].end],
+                brace.start as u32,
+            )
+        })
     }
 
     fn list(&mut self) -> Parsed {
