@@ -26,9 +26,10 @@ fn op() -> impl Strategy<Value = Op> {
         Some(CheckKind::Exists),
         Some(CheckKind::Current),
     ]);
-    let append = (prop::collection::vec((0..KEYS, row()), 1..3), checks)
-        .prop_map(|(changes, check)| Op::Append(changes, check));
-    prop_oneof![30 => append, 1 => Just(Op::Reopen), 1 => Just(Op::Crash), 1 => Just(Op::Forget), 4 => Just(Op::Read)]
+    let changes = || prop::collection::vec((0..KEYS, row()), 1..3);
+    let append = (changes(), checks).prop_map(|(changes, check)| Op::Append(changes, check));
+    let together = prop::collection::vec(changes(), 2..12).prop_map(Op::Together);
+    prop_oneof![30 => append, 10 => together, 1 => Just(Op::Reopen), 1 => Just(Op::Crash), 1 => Just(Op::Forget), 4 => Just(Op::Read)]
 }
 
 fn cases() -> u32 {

@@ -17,6 +17,8 @@ pub enum Op {
     /// Puts (row) and deletes (none) of distinct families in one append. The check, if any, is on the first key:
     /// absent, present, or at the revision it really has.
     Append(Vec<(usize, Option<String>)>, Option<CheckKind>),
+    /// Such appends without checks, all in flight at once.
+    Together(Vec<Vec<(usize, Option<String>)>>),
     /// Close and open.
     Reopen,
     /// Die and open.
@@ -159,6 +161,7 @@ pub async fn agrees(engine: &mut dyn Engine, ops: &[Op]) {
     for op in ops {
         match op {
             Op::Append(changes, check) => append(&*store, &mut model, changes, *check).await,
+            Op::Together(appends) => together(&store, &mut model, appends).await,
             Op::Reopen | Op::Crash => {
                 reader.read(&model).await;
                 let position = reader.watch.progress();
@@ -182,12 +185,8 @@ pub async fn agrees(engine: &mut dyn Engine, ops: &[Op]) {
     compare(&*store, &model, floor).await;
 }
 
-async fn append(
-    store: &dyn Store,
-    model: &mut Model,
-    changes: &[(usize, Option<String>)],
-    check: Option<CheckKind>,
-) {
+/// The writes of an append: the first of each family.
+fn writes(changes: &[(usize, Option<String>)]) -> Vec<Write> {
     let mut writes: Vec<Write> = Vec::new();
     for (n, row) in changes {
         let key = nth_key(*n);
@@ -201,6 +200,47 @@ async fn append(
             });
         }
     }
+    writes
+}
+
+/// The engine says in which order they happened.
+async fn together(
+    store: &Arc<dyn Store>,
+    model: &mut Model,
+    appends: &[Vec<(usize, Option<String>)>],
+) {
+    let mut running = tokio::task::JoinSet::new();
+    for writes in appends.iter().map(|changes| writes(changes)) {
+        let store = Arc::clone(store);
+        running.spawn(async move {
+            let append = Append {
+                checks: Vec::new(),
+                writes: writes.clone(),
+            };
+            (store.append(append).await, writes)
+        });
+    }
+    let mut done = BTreeMap::new();
+    while let Some(Ok((revision, writes))) = running.join_next().await {
+        let revision = revision.unwrap_or_else(|error| panic!("{error}"));
+        assert!(
+            done.insert(revision, writes).is_none(),
+            "two got {revision}"
+        );
+    }
+    assert_eq!(done.len(), appends.len(), "all have answers");
+    for (revision, writes) in done {
+        model.apply(revision, &writes);
+    }
+}
+
+async fn append(
+    store: &dyn Store,
+    model: &mut Model,
+    changes: &[(usize, Option<String>)],
+    check: Option<CheckKind>,
+) {
+    let writes = writes(changes);
     let Some(first) = writes.first().map(|write| write.key().clone()) else {
         return;
     };

@@ -152,7 +152,7 @@ fn decode_write(payload: &mut Bytes, revision: Revision) -> Option<LoggedWrite> 
     })
 }
 
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value as u8 & 0x7f) | 0x80);
         value >>= 7;
@@ -160,7 +160,7 @@ fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-fn take_varint(from: &mut Bytes) -> Option<u64> {
+pub(crate) fn take_varint(from: &mut impl Buf) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let byte = from.try_get_u8().ok()?;

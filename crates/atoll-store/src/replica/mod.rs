@@ -177,7 +177,6 @@ impl Replica {
                             )?;
                         }
                     }
-                    counters.write(revision);
                     self.user_head.store(revision.0, Ordering::Release);
                 }
                 Record::Start(incarnation) => {
@@ -195,6 +194,7 @@ impl Replica {
                 }
             }
         }
+        counters.write();
         Ok(())
     }
 
@@ -209,7 +209,7 @@ impl Replica {
     ) -> Result<(), ReadError> {
         for (value, turn) in index.difference(key, old, new) {
             match index.spec.keep {
-                Keep::Counts => counters.turn(index.id, &value, turn)?,
+                Keep::Counts => counters.turn(index.id, &value, turn, revision)?,
                 Keep::Keys => {
                     let entry = match turn {
                         Turn::Added => rows::live(revision, b""),
@@ -244,8 +244,7 @@ impl Replica {
             .tree
             .get(&rows::counter_key(index.id, &value), NEWEST)?;
         let changed = counter
-            .and_then(|counter| rows::stamp(&counter))
-            .map(|(_, revision)| revision);
+            .and_then(|counter| counters::last_touched(&counter));
         // No counter: nothing was ever there, or it was gone before the floor.
         Ok(Some(changed.unwrap_or(index.built)))
     }
@@ -358,11 +357,6 @@ fn decode_revision(bytes: &[u8]) -> Revision {
         .try_into()
         .map(u64::from_be_bytes)
         .map_or(Revision::ZERO, Revision)
-}
-
-/// The count that a counter's value holds.
-fn decode_count(value: &[u8]) -> u64 {
-    rows::content(value).map_or(0, |content| decode_revision(content).0)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::indexes::{Index, Note, Turn, all_specs};
-use super::{INDEX, NEWEST, NEXT_INDEX, Replica, rows};
+use super::{INDEX, NEWEST, NEXT_INDEX, Replica, counters, rows};
 use crate::{IndexSpec, Keep, Prefix, ReadError, Revision};
 
 /// How much a rebuild writes before it has it flushed.
@@ -97,7 +97,7 @@ impl Replica {
     }
 
     fn fill(&self, fresh: &[Index], head: Revision) -> Result<(), ReadError> {
-        let mut counters: HashMap<Vec<u8>, u64> = HashMap::new();
+        let mut counts: HashMap<Vec<u8>, u64> = HashMap::new();
         for row in self.scan_prefix(&rows::data_prefix(&Prefix::all()), head) {
             let (key, value) = row?;
             let (Some(key), Some(version)) = (rows::key_of_data(&key), rows::version(&value))
@@ -112,7 +112,7 @@ impl Replica {
                     debug_assert_eq!(turn, Turn::Added);
                     match index.spec.keep {
                         Keep::Counts => {
-                            *counters
+                            *counts
                                 .entry(rows::counter_key(index.id, &value))
                                 .or_default() += 1
                         }
@@ -125,8 +125,8 @@ impl Replica {
                 }
             }
         }
-        for (key, count) in counters {
-            self.put_in_bulk(key, rows::live(head, &count.to_be_bytes()), head)?;
+        for (key, count) in counts {
+            self.put_in_bulk(key, counters::single(head, count), head)?;
         }
         Ok(())
     }

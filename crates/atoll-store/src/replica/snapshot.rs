@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::indexes::{Index, KINDS, counted_as};
-use super::{Pin, Replica, decode_count, rows};
+use super::{Pin, Replica, counters, rows};
 use crate::{FAMILIES, Keep, Key, Prefix, ReadError, Revision, Snapshot, ValueCounts, Version};
 
 /// A view of the replica at one revision. It holds that revision's history alive.
@@ -42,12 +42,12 @@ impl EmbeddedSnapshot {
     ) -> impl Iterator<Item = Result<(Vec<u8>, u64), ReadError>> + use<> {
         let prefix = rows::counter_key(index.id, within);
         let from = Bound::Included(rows::counter_key(index.id, from));
-        self.replica
-            .scan(&prefix, from, self.index_revision(index))
-            .map(|row| {
-                let (key, value) = row?;
-                Ok((rows::value_of_counter(&key).to_vec(), decode_count(&value)))
-            })
+        let at = self.index_revision(index);
+        self.replica.scan(&prefix, from, at).map(move |row| {
+            let (key, value) = row?;
+            let count = counters::count(&value, at);
+            Ok((rows::value_of_counter(&key).to_vec(), count))
+        })
     }
 
     fn count_entries(
@@ -138,7 +138,7 @@ impl Snapshot for EmbeddedSnapshot {
             .replica
             .tree
             .get(&rows::counter_key(index.id, &value), self.revision())?;
-        Ok(counter.map_or(0, |counter| decode_count(&counter)))
+        Ok(counter.map_or(0, |counter| counters::count(&counter, self.revision())))
     }
 
     fn index<'a>(
