@@ -1,6 +1,6 @@
 //! What the embedded engine costs: appends with many in flight, gets, ranges, restart, memory, disk.
 //!
-//!     cargo run --release -p atoll-store --example load -- [appends] [in flight] [row bytes]
+//!     cargo run --release -p atoll-store --example load -- [appends] [in flight] [row bytes] [clusters]
 //!
 //! The environment can set the budgets MEMTABLE, CACHE and WINDOW (MiB) and ATOLL_LOAD_DIRECTORY, which then stays; with 0
 //! appends it is only opened, to see what a start costs. The rows are like ConfigMaps of many logical clusters, so they
@@ -44,8 +44,12 @@ fn options(directory: &std::path::Path) -> Options {
     options
 }
 
+/// How many logical clusters the rows are spread over.
+static CLUSTERS: AtomicU64 = AtomicU64::new(10_000);
+
 fn key(n: u64) -> Key {
-    let cluster = format!("{:016x}", (n % 10_000).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let cluster = n % CLUSTERS.load(Ordering::Relaxed);
+    let cluster = format!("{:016x}", cluster.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     Key::new([
         "",
         "configmaps",
@@ -295,8 +299,9 @@ async fn main() -> Result<(), Failure> {
         .skip(1)
         .filter_map(|argument| argument.parse().ok())
         .collect();
-    let [appends, in_flight, bytes] = [(0, 200_000), (1, 128), (2, 1024)]
+    let [appends, in_flight, bytes, clusters] = [(0, 200_000), (1, 128), (2, 1024), (3, 10_000)]
         .map(|(at, default)| arguments.get(at).copied().unwrap_or(default));
+    CLUSTERS.store(clusters.max(1), Ordering::Relaxed);
     let directory = match std::env::var_os("ATOLL_LOAD_DIRECTORY") {
         Some(directory) => directory.into(),
         None => std::env::temp_dir().join(format!("atoll-load-{}", std::process::id())),

@@ -243,8 +243,7 @@ impl Replica {
         let counter = self
             .tree
             .get(&rows::counter_key(index.id, &value), NEWEST)?;
-        let changed = counter
-            .and_then(|counter| counters::last_touched(&counter));
+        let changed = counter.and_then(|counter| counters::last_touched(&counter));
         // No counter: nothing was ever there, or it was gone before the floor.
         Ok(Some(changed.unwrap_or(index.built)))
     }

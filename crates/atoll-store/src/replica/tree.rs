@@ -11,7 +11,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lsm_tree::compaction::Leveled;
-use lsm_tree::config::{BlockSizePolicy, CompressionPolicy, PinningPolicy};
+use lsm_tree::config::{
+    BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
+    PinningPolicy,
+};
 use lsm_tree::{
     AbstractTree, AnyTree, Cache, CompressionType, Config, DescriptorTable, Guard,
     SequenceNumberCounter, UserKey, UserValue,
@@ -26,8 +29,13 @@ const BASE: u64 = 1 << 48;
 /// Tells the engine that none of its old table sets is needed and that no version is too old.
 const ENGINE_WATERMARK: u64 = 1 << 47;
 
-/// Open table files.
-const DESCRIPTORS: usize = 128;
+/// The first level is merged into the next at so many runs; small runs and many of them cost less memory than few large
+/// ones, and the same work. Their product is the size of the next level.
+const FIRST_LEVEL_RUNS: u8 = 16;
+const TABLE_BYTES: u64 = 4 << 20;
+
+/// Open table files: a gigabyte and a half of tables. Ordinary limits allow a process 1024 files.
+const DESCRIPTORS: usize = 384;
 
 /// The engine.
 pub(crate) struct Tree {
@@ -66,14 +74,25 @@ impl Tree {
         .use_cache(Arc::new(Cache::with_capacity_bytes(cache_bytes)))
         .use_descriptor_table(Some(Arc::new(DescriptorTable::new(DESCRIPTORS))))
         .data_block_size_policy(BlockSizePolicy::all(8 << 10))
-        .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
-        // Small indexes and filters of the upper levels stay in memory, the large ones live in the cache's budget.
+        // What is flushed is soon merged: compressing it twice is not worth it.
+        .data_block_compression_policy(CompressionPolicy::new([
+            CompressionType::None,
+            CompressionType::Lz4,
+        ]))
+        // Most reads ask whether something is not there, of many runs: one in a thousand looks in vain.
+        .filter_policy(FilterPolicy::all(FilterPolicyEntry::Bloom(
+            BloomConstructionPolicy::BitsPerKey(14.0),
+        )))
+        // Small indexes and filters of the upper levels stay in memory. The large ones live in the cache's budget, cut into
+        // pieces: whole, the filters of a million workspaces push each other out.
         .index_block_pinning_policy(PinningPolicy::new([true, true, false]))
         .filter_block_pinning_policy(PinningPolicy::new([true, true, false]))
+        .index_block_partitioning_policy(PinningPolicy::new([false, false, true]))
+        .filter_block_partitioning_policy(PinningPolicy::new([false, false, true]))
         .with_compaction_filter_factory(Some(Arc::new(Rule(watermark))));
         let strategy = Leveled::default()
-            .with_l0_threshold(8)
-            .with_table_target_size(8 << 20);
+            .with_l0_threshold(FIRST_LEVEL_RUNS)
+            .with_table_target_size(TABLE_BYTES);
         Ok(Tree {
             tree: config.open()?,
             strategy: Arc::new(strategy),
