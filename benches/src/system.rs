@@ -140,15 +140,16 @@ impl Center {
             .await
     }
 
-    /// Makes `count` workspaces `PREFIX-i` below root, 64 at a time.
+    /// Makes `count` workspaces `PREFIX-i` below a parent, 64 at a time.
     pub(crate) async fn workspaces(
         &self,
+        parent: &str,
         prefix: &'static str,
         from: usize,
         count: usize,
     ) -> anyhow::Result<load::Run> {
         let connections = self.admin.connections(2).await?;
-        let path = format!("/clusters/root{WORKSPACES}");
+        let path = format!("/clusters/{parent}{WORKSPACES}");
         load::drive(count, 64, move |worker, i| {
             let connection = connections[worker % connections.len()].clone();
             let path = path.clone();
@@ -164,12 +165,17 @@ impl Center {
         .await
     }
 
-    /// Fills root with workspaces and lets the ordinary user work with ConfigMaps in namespace `default` of one in the middle,
-    /// by RoleBinding. Returns that workspace's path.
+    /// Fills root with workspaces and admits the ordinary user to one in the middle. Returns that workspace's path.
     pub(crate) async fn one_of_many(&self, bench: &Bench) -> anyhow::Result<String> {
         let count = bench.sizes.workspaces;
-        self.workspaces("ws", 0, count).await?;
+        self.workspaces("root", "ws", 0, count).await?;
         let path = format!("/clusters/root:ws-{}", count / 2);
+        self.admit_user(&path).await?;
+        Ok(path)
+    }
+
+    /// Lets the ordinary user work with ConfigMaps in namespace `default` of a workspace, by RoleBinding.
+    pub(crate) async fn admit_user(&self, path: &str) -> anyhow::Result<()> {
         let connection = self.admin.connect().await?;
         let rbac = format!("{path}/apis/rbac.authorization.k8s.io/v1");
         let subjects =
@@ -196,7 +202,7 @@ impl Center {
                 .post(&format!("{rbac}/{collection}"), object.to_string())
                 .await?;
         }
-        Ok(path)
+        Ok(())
     }
 
     pub(crate) fn kubeconfig(&self) -> PathBuf {

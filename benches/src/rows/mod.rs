@@ -1,5 +1,6 @@
 //! The rows of the table: each measures one promise, on a system of its own.
 
+mod deletion;
 mod edge;
 mod objects;
 mod start;
@@ -32,6 +33,7 @@ pub(crate) struct Sizes {
 pub(crate) enum Row {
     Start,
     Workspaces,
+    Deletion,
     Million,
     Objects,
     SlowDisk,
@@ -42,9 +44,10 @@ pub(crate) enum Row {
 }
 
 impl Row {
-    pub(crate) const ALL: [Row; 9] = [
+    pub(crate) const ALL: [Row; 10] = [
         Row::Start,
         Row::Workspaces,
+        Row::Deletion,
         Row::Million,
         Row::Objects,
         Row::SlowDisk,
@@ -58,6 +61,7 @@ impl Row {
         match self {
             Row::Start => "start",
             Row::Workspaces => "workspaces",
+            Row::Deletion => "deletion",
             Row::Million => "million",
             Row::Objects => "objects",
             Row::SlowDisk => "slow-disk",
@@ -76,6 +80,7 @@ impl Row {
         match self {
             Row::Start => start::measure(bench).await,
             Row::Workspaces => workspaces::ten_thousand(bench).await,
+            Row::Deletion => deletion::measure(bench).await,
             Row::Million => workspaces::million(bench).await,
             Row::Objects => objects::measure(bench).await,
             Row::SlowDisk => objects::slow_disk(bench).await,

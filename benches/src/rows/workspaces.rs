@@ -21,9 +21,9 @@ use crate::{
 
 /// What a watch tells of a workspace.
 #[derive(Deserialize)]
-struct Seen<'a> {
+pub(super) struct Seen<'a> {
     #[serde(rename = "type")]
-    kind: &'a str,
+    pub(super) kind: &'a str,
     #[serde(borrow)]
     object: Workspace<'a>,
 }
@@ -40,13 +40,14 @@ struct Status<'a> {
     phase: &'a str,
 }
 
-/// Follows the workspaces below root from now on, and counts those for which `counts` holds until there are `wanted`.
-async fn follow(
+/// Follows the workspaces below a parent from now on, and counts those for which `counts` holds until there are `wanted`.
+pub(super) async fn follow(
     connection: Connection,
+    parent: &str,
     wanted: usize,
     counts: fn(&Seen<'_>) -> bool,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<Instant>>> {
-    let path = format!("/clusters/root{WORKSPACES}");
+    let path = format!("/clusters/{parent}{WORKSPACES}");
     let revision = connection.revision(&path).await?;
     let mut watch = connection
         .watch(&format!("{path}?watch=1&resourceVersion={revision}"))
@@ -74,19 +75,21 @@ pub(super) async fn ten_thousand(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let disk_before = disk(&center.directory);
 
     let local = LocalSet::new();
-    let ready = follow(center.admin.connect().await?, count, |seen| {
+    let ready = follow(center.admin.connect().await?, "root", count, |seen| {
         seen.kind == "ADDED" && seen.object.status.phase == "Ready"
     })
     .await?;
     let (began, cpu) = (Instant::now(), center.process.cpu()?);
     let ready = local.spawn_local(ready);
-    let made = local.run_until(center.workspaces("ws", 0, count)).await?;
+    let made = local
+        .run_until(center.workspaces("root", "ws", 0, count))
+        .await?;
     let created = local.run_until(ready).await.context("the watch failed")?? - began;
     let created_cpu = center.process.cpu()? - cpu;
     let memory = center.settled_memory(bench).await? - before;
     let disk_used = disk(&center.directory) - disk_before;
 
-    let gone = follow(center.admin.connect().await?, count, |seen| {
+    let gone = follow(center.admin.connect().await?, "root", count, |seen| {
         seen.kind == "DELETED"
     })
     .await?;
@@ -168,10 +171,16 @@ pub(super) async fn million(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let before = center.settled_memory(bench).await?;
     let disk_before = disk(&directory);
     let began = Instant::now();
-    let first = center.workspaces("ws", 0, part).await?;
-    center.workspaces("ws", part, count - 2 * part).await?;
-    let last = center.workspaces("ws", count - part, part).await?;
+    let cpu = center.process.cpu()?;
+    let first = center.workspaces("root", "ws", 0, part).await?;
+    let first_cpu = center.process.cpu()? - cpu;
+    center
+        .workspaces("root", "ws", part, count - 2 * part)
+        .await?;
+    let cpu = center.process.cpu()?;
+    let last = center.workspaces("root", "ws", count - part, part).await?;
     let took = began.elapsed();
+    let last_cpu = center.process.cpu()? - cpu;
     let memory = center.settled_memory(bench).await? - before;
     let disk_used = disk(&directory) - disk_before;
 
@@ -218,7 +227,13 @@ pub(super) async fn million(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
             100.0 * last.rate() / first.rate(),
             "%",
         )
-        .note(format!("{:.0}/s, then {:.0}/s", first.rate(), last.rate())),
+        .note(format!(
+            "{:.0}/s, then {:.0}/s; {:.0} µs CPU each, then {:.0}",
+            first.rate(),
+            last.rate(),
+            first_cpu / part as f64 * 1e6,
+            last_cpu / part as f64 * 1e6
+        )),
         Figure::new(
             format!("kill -9 under load to right answers from {ASKED} of {count}"),
             Goal::AtMost(2.0),
