@@ -93,7 +93,8 @@ fn general(value: f64, precision: Option<usize>) -> String {
         .split_once('e')
         .and_then(|(_, e)| e.parse().ok())
         .unwrap_or(0);
-    let limit = significant.map_or(21, |p| i64::try_from(p).unwrap_or(21));
+    // Without a precision Go decides as if it were 6.
+    let limit = significant.map_or(6, |p| i64::try_from(p).unwrap_or(i64::MAX));
     let shown = if exponent < -4 || exponent >= limit {
         let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
         let mantissa = without_zeros(mantissa);
@@ -214,7 +215,8 @@ impl Spec {
             ('e' | 'E' | 'f' | 'F', Val::Float(f)) => {
                 self.float(*f, verb, Some(self.precision.unwrap_or(6)))
             }
-            ('g' | 'G', Val::Float(f)) => self.float(*f, 'g', self.precision),
+            ('g', Val::Float(f)) => self.float(*f, 'g', self.precision),
+            ('G', Val::Float(f)) => self.float(*f, 'g', self.precision).to_uppercase(),
             ('v' | 't', Val::Bool(b)) => b.to_string(),
             ('v' | 's', Val::List(_)) => display(value),
             ('q' | 'd' | 'f', Val::List(items)) => {

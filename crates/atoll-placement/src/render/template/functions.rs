@@ -82,10 +82,10 @@ table! {
     "splitList" 2..2, false, |v, _| Ok(Val::List(strings::split(text(v, 0)?, text(v, 1)?).into_iter().map(|t| Val::text(t.to_owned())).collect()));
     "squote" 0..MANY, false, |v, m| made(each(v, |t| format!("'{t}'")), m);
     "sub" 2..2, false, |v, _| fold(v, i64::checked_sub);
-    "substr" 3..3, false, |v, _| Ok(Val::text(strings::substr(whole(&v[0])?, whole(&v[1])?, text(v, 2)?).to_owned()));
+    "substr" 3..3, false, |v, _| Ok(Val::text(strings::substr(whole(&v[0])?, whole(&v[1])?, text(v, 2)?)?.to_owned()));
     "ternary" 3..3, true, ternary;
     "title" 1..1, false, |v, _| Ok(Val::text(strings::title(text(v, 0)?)));
-    "toJson" 1..1, false, |v, m| made(json(&v[0]).to_string(), m);
+    "toJson" 1..1, false, |v, m| made(strings::json(&json(&v[0])), m);
     "toString" 1..1, false, |v, _| Ok(Val::text(display(&v[0])));
     "trim" 1..1, false, |v, _| Ok(Val::text(text(v, 0)?.trim().to_owned()));
     "trimAll" 2..2, false, |v, _| { let cut = text(v, 0)?; Ok(Val::text(text(v, 1)?.trim_matches(|c| cut.contains(c)).to_owned())) };

@@ -42,6 +42,34 @@ pub(super) struct Branch {
 pub(super) struct Expr {
     pub(super) at: usize,
     pub(super) kind: Kind,
+    /// How deep calls are nested in it: as deep as running it recurses.
+    depth: usize,
+}
+
+impl Expr {
+    fn leaf(at: usize, kind: Kind) -> Expr {
+        Expr { at, kind, depth: 0 }
+    }
+
+    fn call(
+        at: usize,
+        kind: impl FnOnce(Vec<Expr>) -> Kind,
+        arguments: Vec<Expr>,
+    ) -> Result<Expr, Fault> {
+        let depth = 1 + arguments.iter().map(|a| a.depth).max().unwrap_or(0);
+        if depth > MAX_DEPTH {
+            return Err(too_deep(at));
+        }
+        Ok(Expr {
+            at,
+            kind: kind(arguments),
+            depth,
+        })
+    }
+}
+
+fn too_deep(at: usize) -> Fault {
+    Fault::new(at, format!("nested deeper than {MAX_DEPTH} levels"))
 }
 
 #[derive(Debug)]
@@ -179,10 +207,7 @@ impl Parser {
 
     fn deeper<T>(&mut self, inner: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
         if self.depth >= MAX_DEPTH {
-            return Err(Fault::new(
-                self.at(),
-                format!("nested deeper than {MAX_DEPTH} levels"),
-            ));
+            return Err(too_deep(self.at()));
         }
         self.depth += 1;
         let done = inner(self);
@@ -430,8 +455,11 @@ impl Parser {
             }
             _ => None,
         };
-        if function.is_some() {
+        if let Some(name) = &function {
             self.next += 1;
+            if !functions::NAMES.contains(&name.as_str()) {
+                return Err(unknown(name, at));
+            }
         }
         let mut operands = Vec::new();
         loop {
@@ -470,7 +498,7 @@ impl Parser {
         let Some((token, _)) = self.take() else {
             return Err(Fault::new(at, "a value is missing"));
         };
-        let of = |kind| Ok(Operand::Value(Expr { at, kind }));
+        let of = |kind| Ok(Operand::Value(Expr::leaf(at, kind)));
         let operand = match token {
             Token::Quoted(text) => of(Kind::Text(text.into())),
             Token::Int(i) => of(Kind::Int(i)),
@@ -535,10 +563,7 @@ impl Parser {
 
     fn property(&mut self, name: &str, how: How, at: usize) -> Operand {
         self.reads.insert(name.to_owned());
-        Operand::Value(Expr {
-            at,
-            kind: Kind::Property(name.into(), how),
-        })
+        Operand::Value(Expr::leaf(at, Kind::Property(name.into(), how)))
     }
 
     fn call(&mut self, name: &str, operands: Vec<Operand>, at: usize) -> Result<Operand, Fault> {
@@ -574,12 +599,9 @@ impl Parser {
             if arguments.is_empty() {
                 return Err(Fault::new(at, format!("{name} takes at least 1 argument")));
             }
-            let kind = if name == "and" {
-                Kind::And(arguments)
-            } else {
-                Kind::Or(arguments)
-            };
-            return Ok(Operand::Value(Expr { at, kind }));
+            let both = name == "and";
+            let kind = |arguments| if both { Kind::And(arguments) } else { Kind::Or(arguments) };
+            return Ok(Operand::Value(Expr::call(at, kind, arguments)?));
         }
         let Some(function) = functions::find(name) else {
             return Err(unknown(name, at));
@@ -587,10 +609,8 @@ impl Parser {
         function
             .check(arguments.len())
             .map_err(|why| Fault::new(at, why))?;
-        Ok(Operand::Value(Expr {
-            at,
-            kind: Kind::Call(function, arguments),
-        }))
+        let call = |arguments| Kind::Call(function, arguments);
+        Ok(Operand::Value(Expr::call(at, call, arguments)?))
     }
 }
 

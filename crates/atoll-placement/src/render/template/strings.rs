@@ -163,13 +163,24 @@ fn char_boundary(text: &str, at: usize) -> usize {
 }
 
 /// From one byte to before another; a negative start is the beginning, a negative end the end.
-pub(super) fn substr(from: i64, to: i64, text: &str) -> &str {
+pub(super) fn substr(from: i64, to: i64, text: &str) -> Outcome<&str> {
     let start = char_boundary(text, usize::try_from(from).unwrap_or(0));
     let end = match usize::try_from(to) {
         Ok(end) => char_boundary(text, end),
         Err(_) => text.len(),
     };
-    text.get(start..end).unwrap_or_default()
+    text.get(start..end)
+        .ok_or_else(|| "the end is before the start".to_owned())
+}
+
+/// JSON as Go writes it: safe within HTML.
+pub(super) fn json(value: &serde_json::Value) -> String {
+    // These characters are only ever found inside of texts.
+    value
+        .to_string()
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
 }
 
 /// The first so many bytes, or the last for a negative count; never half a character.
