@@ -196,7 +196,11 @@ fn walk(path: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Vec<Di
         (Some(Value::Object(a)), Some(Value::Object(b))) => {
             let names: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
             for name in names {
-                let path = atoll_kube::status::child(path, name);
+                let path = if name.contains(['.', '/', '[']) {
+                    atoll_kube::status::key(path, name)
+                } else {
+                    atoll_kube::status::child(path, name)
+                };
                 walk(&path, a.get(name), b.get(name), found);
             }
         }

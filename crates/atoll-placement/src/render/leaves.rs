@@ -187,6 +187,9 @@ fn shown(place: &[Step]) -> String {
     let mut out = String::new();
     for step in place {
         out = match step {
+            Step::Name(name) if name.contains(['.', '/', '[']) => {
+                atoll_kube::status::key(&out, name)
+            }
             Step::Name(name) => atoll_kube::status::child(&out, name),
             Step::At(at) => atoll_kube::status::index(&out, *at),
         };

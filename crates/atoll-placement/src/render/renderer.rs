@@ -60,6 +60,17 @@ pub struct Input {
     answers: Vec<Answer>,
 }
 
+impl Input {
+    /// Nothing else matters then: there is no copy to be made.
+    fn unsure(layer: usize, why: &str) -> Input {
+        Input {
+            layers: 0,
+            unsure: Some((layer, why.into())),
+            answers: Vec::new(),
+        }
+    }
+}
+
 /// Destinations whose copies look the same.
 #[derive(Debug, Clone)]
 pub struct Class {
@@ -217,19 +228,18 @@ impl Renderer {
     /// What one destination's copy depends on.
     pub fn input(&self, destination: Destination, around: Around<'_>) -> Input {
         let mut layers = 0;
-        let mut unsure = None;
         for (at, layer) in self.recipe.layers.iter().take(MAX_LAYERS).enumerate() {
             let Some(place) = around.places.of(layer) else {
                 continue;
             };
             if place.wanted.contains(destination.0) {
                 layers |= 1 << at;
-            } else if unsure.is_none() {
-                unsure = place
-                    .failed
-                    .iter()
-                    .find(|(_, set)| set.contains(destination.0))
-                    .map(|(why, _)| (at, why.as_str().into()));
+            } else if let Some((why, _)) = place
+                .failed
+                .iter()
+                .find(|(_, set)| set.contains(destination.0))
+            {
+                return Input::unsure(at, why);
             }
         }
         let answers = self
@@ -238,7 +248,7 @@ impl Renderer {
             .collect();
         Input {
             layers,
-            unsure,
+            unsure: None,
             answers,
         }
     }
@@ -345,51 +355,50 @@ impl Renderer {
         around: Around<'_>,
         limit: usize,
     ) -> (Vec<Class>, Destinations) {
-        let mut chosen: Vec<(u64, Option<(usize, Box<str>)>, Destinations)> =
-            vec![(0, None, within.clone())];
+        let mut chosen: Vec<(u64, Destinations)> = vec![(0, within.clone())];
+        let mut unsure: BTreeMap<(usize, &str), Destinations> = BTreeMap::new();
         for (at, layer) in self.recipe.layers.iter().take(MAX_LAYERS).enumerate() {
             let Some(place) = around.places.of(layer) else {
                 continue;
             };
             let mut finer = Vec::new();
-            for (layers, unsure, mut members) in chosen {
-                let part = &members & &place.wanted;
-                if !part.is_empty() {
-                    members -= &part;
-                    finer.push((layers | 1 << at, unsure.clone(), part));
-                }
+            for (layers, mut members) in chosen {
+                let acts = &members & &place.wanted;
+                members -= &acts;
                 for (why, failed) in &place.failed {
                     let part = &members & failed;
+                    members -= &part;
                     if !part.is_empty() {
-                        members -= &part;
-                        let why = || (at, why.as_str().into());
-                        finer.push((layers, unsure.clone().or_else(|| Some(why())), part));
+                        *unsure.entry((at, why)).or_default() |= part;
                     }
                 }
-                if !members.is_empty() {
-                    finer.push((layers, unsure, members));
-                }
+                finer.push((layers | 1 << at, acts));
+                finer.push((layers, members));
             }
+            finer.retain(|(_, members)| !members.is_empty());
             chosen = finer;
         }
-        let mut classes: Vec<Class> = Vec::new();
+        let mut classes: Vec<Class> = unsure
+            .into_iter()
+            .map(|((at, why), destinations)| Class {
+                input: Input::unsure(at, why),
+                destinations,
+            })
+            .collect();
         let mut beyond = Destinations::new();
-        for (layers, unsure, members) in chosen {
+        for (layers, members) in chosen {
             let active: Vec<&Read> = self.active(layers).collect();
             let room = limit.saturating_sub(classes.len());
             let (split, rest) = partition::split(&members, &active, around.properties, room);
             beyond |= rest;
-            for (answers, destinations) in split {
-                let input = Input {
+            classes.extend(split.into_iter().map(|(answers, destinations)| Class {
+                input: Input {
                     layers,
-                    unsure: unsure.clone(),
+                    unsure: None,
                     answers,
-                };
-                classes.push(Class {
-                    input,
-                    destinations,
-                });
-            }
+                },
+                destinations,
+            }));
         }
         classes.sort_unstable_by_key(|class| class.destinations.min());
         (classes, beyond)

@@ -600,7 +600,13 @@ impl Parser {
                 return Err(Fault::new(at, format!("{name} takes at least 1 argument")));
             }
             let both = name == "and";
-            let kind = |arguments| if both { Kind::And(arguments) } else { Kind::Or(arguments) };
+            let kind = |arguments| {
+                if both {
+                    Kind::And(arguments)
+                } else {
+                    Kind::Or(arguments)
+                }
+            };
             return Ok(Operand::Value(Expr::call(at, kind, arguments)?));
         }
         let Some(function) = functions::find(name) else {
