@@ -112,11 +112,14 @@ impl Query {
     pub fn update<E>(
         &self,
         value: &mut Value,
-        change: &mut dyn FnMut(Option<&Value>) -> Result<Option<Value>, E>,
+        change: Change<'_, E>,
     ) -> Result<(), UpdateError<E>> {
         update(&self.segments, value, "", change)
     }
 }
+
+/// What is to be where something is, or is not.
+pub type Change<'c, E> = &'c mut dyn FnMut(Option<&Value>) -> Result<Option<Value>, E>;
 
 /// Why an update could not be made.
 #[derive(Debug, PartialEq)]
@@ -257,8 +260,6 @@ fn remove(segments: &[Segment], value: &mut Value) {
         _ => {}
     }
 }
-
-type Change<'c, E> = &'c mut dyn FnMut(Option<&Value>) -> Result<Option<Value>, E>;
 
 fn update<E>(
     segments: &[Segment],

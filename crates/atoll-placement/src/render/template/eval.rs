@@ -1,7 +1,7 @@
 //! Running a parsed template: every step and every printed byte is metered, so it always ends.
 
 use super::format::display;
-use super::parse::{Branch, Expr, How, Kind, Node};
+use super::tree::{Branch, Expr, How, Kind, Node};
 use super::value::Val;
 use super::{Fault, Meter};
 

@@ -14,6 +14,7 @@ mod functions;
 mod lex;
 mod parse;
 mod strings;
+mod tree;
 mod value;
 
 #[cfg(test)]
@@ -150,7 +151,7 @@ impl Meter {
 #[derive(Debug)]
 pub struct Template {
     source: Box<str>,
-    nodes: Vec<parse::Node>,
+    nodes: Vec<tree::Node>,
     variables: usize,
     reads: Vec<Read>,
 }

@@ -5,100 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use super::functions::{self, Function};
+use super::functions;
 use super::lex::{Spanned, Token, lex};
+use super::tree::{Branch, Expr, How, Kind, Node, too_deep};
 use super::{Fault, MAX_DEPTH};
-
-/// One part of a template.
-#[derive(Debug)]
-pub(super) enum Node {
-    Text(Box<str>),
-    Print(Expr),
-    Set(usize, Expr),
-    If(Branch),
-    With(Branch),
-    Range {
-        index: Option<usize>,
-        item: Option<usize>,
-        over: Expr,
-        body: Vec<Node>,
-        otherwise: Vec<Node>,
-    },
-    Break,
-    Continue,
-}
-
-/// What `if` and `with` have in common.
-#[derive(Debug)]
-pub(super) struct Branch {
-    /// The variable that the tested value is kept in.
-    pub(super) set: Option<usize>,
-    pub(super) test: Expr,
-    pub(super) body: Vec<Node>,
-    pub(super) otherwise: Vec<Node>,
-}
-
-#[derive(Debug)]
-pub(super) struct Expr {
-    pub(super) at: usize,
-    pub(super) kind: Kind,
-    /// How deep calls are nested in it: as deep as running it recurses.
-    depth: usize,
-}
-
-impl Expr {
-    fn leaf(at: usize, kind: Kind) -> Expr {
-        Expr { at, kind, depth: 0 }
-    }
-
-    fn call(
-        at: usize,
-        kind: impl FnOnce(Vec<Expr>) -> Kind,
-        arguments: Vec<Expr>,
-    ) -> Result<Expr, Fault> {
-        let depth = 1 + arguments.iter().map(|a| a.depth).max().unwrap_or(0);
-        if depth > MAX_DEPTH {
-            return Err(too_deep(at));
-        }
-        Ok(Expr {
-            at,
-            kind: kind(arguments),
-            depth,
-        })
-    }
-}
-
-fn too_deep(at: usize) -> Fault {
-    Fault::new(at, format!("nested deeper than {MAX_DEPTH} levels"))
-}
-
-#[derive(Debug)]
-pub(super) enum Kind {
-    Text(Box<str>),
-    Int(i64),
-    Float(f64),
-    Bool(bool),
-    Property(Box<str>, How),
-    /// The value that `with` or `range` is about.
-    Dot,
-    Variable(usize),
-    And(Vec<Expr>),
-    Or(Vec<Expr>),
-    Call(&'static Function, Vec<Expr>),
-}
-
-/// How a property is looked up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum How {
-    /// `.name`: it must be there.
-    Must,
-    /// `index . "name"`: it may be absent where that makes sense.
-    May,
-    /// `get . "name"`: empty when absent.
-    OrEmpty,
-    /// `hasKey . "name"`
-    IsThere,
-}
 
 pub(super) struct Parsed {
     pub(super) nodes: Vec<Node>,
@@ -126,7 +36,7 @@ pub(super) fn parse(source: &str) -> Result<Parsed, Fault> {
             reads: parser.reads,
         }),
         End::Else(at) => Err(Fault::new(at, "{{else}} without {{if}}")),
-        End::End(at) => Err(Fault::new(at, "{{end}} without {{if}}")),
+        End::Block(at) => Err(Fault::new(at, "{{end}} without {{if}}")),
     }
 }
 
@@ -148,7 +58,8 @@ enum End {
     Source,
     /// `{{else`, its rest still to be read.
     Else(usize),
-    End(usize),
+    /// `{{end}}`
+    Block(usize),
 }
 
 struct Parser {
@@ -232,7 +143,7 @@ impl Parser {
                 "end" => {
                     self.next += 1;
                     self.close("{{end}}")?;
-                    return Ok((nodes, End::End(at)));
+                    return Ok((nodes, End::Block(at)));
                 }
                 "else" => {
                     self.next += 1;
@@ -345,7 +256,7 @@ impl Parser {
     /// What follows the body of a block up to its `end`.
     fn otherwise(&mut self, word: &str, at: usize, end: End) -> Result<Vec<Node>, Fault> {
         match end {
-            End::End(_) => Ok(Vec::new()),
+            End::Block(_) => Ok(Vec::new()),
             End::Source => Err(Fault::new(
                 at,
                 format!("{{{{{word}}}}} without {{{{end}}}}"),
@@ -361,7 +272,7 @@ impl Parser {
                 self.close("{{else}}")?;
                 let (nodes, end) = self.list()?;
                 match end {
-                    End::End(_) => Ok(nodes),
+                    End::Block(_) => Ok(nodes),
                     End::Else(at) => Err(Fault::new(at, "a second {{else}}")),
                     End::Source => Err(Fault::new(
                         at,
