@@ -129,6 +129,7 @@ impl Accumulator {
     }
 
     /// How many entries it has.
+    #[cfg(test)]
     pub(crate) fn entries(&self) -> usize {
         match self {
             Accumulator::Presence(_) | Accumulator::Sum(_) => 0,

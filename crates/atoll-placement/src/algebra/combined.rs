@@ -89,7 +89,7 @@ pub fn combined_status<'a>(
         .into_iter()
         .map(|(name, table)| (name, result(name, table)))
         .collect();
-    results.sort_by(|(a, _), (b, _)| a.cmp(b));
+    results.sort_by_key(|(name, _)| *name);
     let results: Vec<Value> = results.into_iter().map(|(_, result)| result).collect();
     json!({
         "apiVersion": "control.kubestellar.io/v1alpha1",

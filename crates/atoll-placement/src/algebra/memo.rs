@@ -111,6 +111,9 @@ pub struct EvaluatorStats {
     pub bytes: usize,
 }
 
+/// An expression's answers, by what it read.
+type Answers = HashMap<Box<[u8]>, Result<Answer, Arc<str>>>;
+
 /// A collector with what it remembers. One per collector, shared by all objects and policies it is used for.
 #[derive(Debug)]
 pub struct Evaluator {
@@ -119,7 +122,8 @@ pub struct Evaluator {
     places: Classes,
     projections: HashMap<u64, u32>,
     outcomes: HashMap<(SubjectClass, u32, PlaceClass), Arc<Outcome>>,
-    answers: Vec<HashMap<Box<[u8]>, Result<Answer, Arc<str>>>>,
+    /// One per expression.
+    answers: Vec<Answers>,
     budget: usize,
     stats: EvaluatorStats,
     buffer: Vec<u8>,

@@ -13,7 +13,7 @@
 //!
 //! | module | its question |
 //! |---|---|
-//! | [`collector`] | what is asked, and is it well formed? |
+//! | [`collector`], `parse` | what is asked, and is it well formed? |
 //! | [`keep`] | which parts of a status must a projection keep, that it would leave out? |
 //! | [`inputs`] | what goes in: projections, objects, the roster of destinations |
 //! | [`memo`] | what does a collector make of one copy? |
@@ -34,6 +34,7 @@ pub mod inputs;
 pub mod keep;
 pub mod memo;
 pub mod number;
+mod parse;
 pub mod partial;
 pub mod select;
 pub mod sketch;

@@ -81,7 +81,7 @@ impl Table {
             })
             .collect();
         // Stable: equally frequent ones stay in the order of places and words.
-        problems.sort_by(|a, b| b.count.cmp(&a.count));
+        problems.sort_by_key(|problem| std::cmp::Reverse(problem.count));
         problems.truncate(MOST_PROBLEMS);
         Table {
             columns: collector.column_names(),

@@ -156,7 +156,7 @@ fn a_selection_shows_the_first_by_name() {
     let copies: Vec<(String, Value)> = (0..9)
         .map(|i| (format!("edge-{}", 9 - i), json!({"n": i})))
         .collect();
-    let copies: Vec<(&str, &[(&str, &str)], Value)> = copies
+    let copies: Vec<Copied<'_>> = copies
         .iter()
         .map(|(name, status)| (name.as_str(), &[][..], status.clone()))
         .collect();
@@ -176,7 +176,7 @@ fn a_selection_shows_the_first_by_name() {
 #[test]
 fn errors_are_counted_with_three_examples() {
     let names: Vec<String> = (0..10).map(|i| format!("edge-{i}")).collect();
-    let copies: Vec<(&str, &[(&str, &str)], Value)> = names
+    let copies: Vec<Copied<'_>> = names
         .iter()
         .enumerate()
         .map(|(i, name)| {
@@ -216,7 +216,7 @@ fn frequencies_distinct_values_and_quantiles() {
             )
         })
         .collect();
-    let copies: Vec<(&str, &[(&str, &str)], Value)> = copies
+    let copies: Vec<Copied<'_>> = copies
         .iter()
         .map(|(name, status)| (name.as_str(), &[][..], status.clone()))
         .collect();
@@ -241,7 +241,7 @@ fn frequencies_distinct_values_and_quantiles() {
 #[test]
 fn kubestellars_examples() {
     let object = json!({"spec": {"replicas": 2}});
-    let copies: &[(&str, &[(&str, &str)], Value)] = &[
+    let copies: &[Copied<'_>] = &[
         (
             "cluster1",
             &[],

@@ -101,8 +101,8 @@ impl World {
                 let status = status.map(|i| statuses()[i].clone());
                 let time = time.map(|second| Timestamp(second * 1000));
                 type Old = Option<board::Report>;
-                let mut sets: BTreeMap<Option<(u64, Option<Timestamp>)>, (Old, Destinations)> =
-                    BTreeMap::new();
+                type Told = Option<(u64, Option<Timestamp>)>;
+                let mut sets: BTreeMap<Told, (Old, Destinations)> = BTreeMap::new();
                 for destination in at.into_iter().collect::<BTreeSet<u32>>() {
                     let old = self.plain.set(object, destination, status.as_ref(), time);
                     let entry = sets.entry(old.as_ref().map(|old| (old.0.number(), old.1)));

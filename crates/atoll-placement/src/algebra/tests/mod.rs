@@ -84,8 +84,11 @@ fn rows(table: &Table) -> Value {
     json!(table.rows.iter().map(row).collect::<Vec<_>>())
 }
 
-/// A collector's table over copies: (name, labels, status).
-fn table(spec: Value, object: Value, copies: &[(&str, &[(&str, &str)], Value)]) -> Table {
+/// A copy: where, with which labels, and what it reports.
+type Copied<'a> = (&'a str, &'a [(&'a str, &'a str)], Value);
+
+/// A collector's table over copies.
+fn table(spec: Value, object: Value, copies: &[Copied<'_>]) -> Table {
     let mut evaluator = Evaluator::new(collector(spec));
     let (mut roster, mut plain) = (PlainRoster::new(), Plain::default());
     let mut aggregate = Aggregate::new(&mut evaluator, Subject::new(object));

@@ -11,7 +11,7 @@ fn a_combined_status_fits_its_schema_and_columns() {
     let copies: Vec<(String, Value)> = (0..30)
         .map(|i| (format!("edge-{i:02}"), json!({"x": if i % 7 == 0 { json!("?") } else { json!(i) }, "list": [1, {"a": null}]})))
         .collect();
-    let copies: Vec<(&str, &[(&str, &str)], Value)> = copies
+    let copies: Vec<Copied<'_>> = copies
         .iter()
         .map(|(name, status)| (name.as_str(), &[][..], status.clone()))
         .collect();
