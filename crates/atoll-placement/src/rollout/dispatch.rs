@@ -157,8 +157,8 @@ impl Policy {
         for revision in assigned {
             self.state.sets.remove(SetId::Assigned(revision), who);
         }
+        // What was being installed for the first time stays marked so until it is gone: removing it disrupts nothing.
         for id in [
-            SetId::Installing,
             SetId::Healthy,
             SetId::Failed,
             SetId::Stale,

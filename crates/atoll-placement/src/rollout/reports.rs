@@ -116,8 +116,10 @@ impl Policy {
         self.clock(slots, now, false);
         let new = outside(slots, &self.queue.slots);
         self.queue.slots |= &new;
-        self.queue.freed -= &new;
-        self.queue.taken |= new;
+        // Freed and taken again before anybody was told: nothing happened.
+        let again = &new & &self.queue.freed;
+        self.queue.freed -= &again;
+        self.queue.taken |= new - again;
     }
 
     /// Gives slots back.
@@ -265,6 +267,7 @@ impl Policy {
     /// Removals were confirmed.
     pub(super) fn removed(&mut self, cx: &mut Ctx<'_>, confirmed: &Destinations) {
         let removed = self.state.sets.remove(SetId::Removing, confirmed);
+        self.state.sets.remove(SetId::Installing, &removed);
         self.free_slots(&removed);
         self.refresh(cx, &removed);
     }
@@ -277,8 +280,11 @@ impl Policy {
             return;
         }
         // Once every selected destination has a healthy copy, nothing more will be made.
-        let complete =
-            self.queue.bare.is_empty() && self.state.sets.get(SetId::Installing).is_empty();
+        let sets = &self.state.sets;
+        let complete = self.queue.bare.is_empty()
+            && sets
+                .get(SetId::Installing)
+                .is_subset(sets.get(SetId::Removing));
         let count = if complete {
             retiring
         } else {

@@ -76,21 +76,6 @@ impl Policy {
         if state.head.paused.as_ref().is_some_and(|p| !p.asked) {
             state.head.paused = None;
         }
-        // Who has this content already has this revision.
-        if cause != Cause::Restart {
-            let same: Vec<Ordinal> = state
-                .config
-                .revisions
-                .iter()
-                .filter(|r| r.content == content)
-                .map(|r| r.ordinal)
-                .collect();
-            for old in same {
-                let who = state.sets.get(SetId::Assigned(old)).clone();
-                state.sets.remove(SetId::Assigned(old), &who);
-                state.sets.add(SetId::Assigned(ordinal), &who);
-            }
-        }
         state.config.revisions.push(RevisionInfo {
             ordinal,
             content,
@@ -140,8 +125,28 @@ impl Policy {
             of,
             restart: cause == Cause::Restart,
         });
+        let all = self.state.sets.get(SetId::Selected).clone();
+        self.rename(&all);
         self.rebuild(cx);
         ordinal
+    }
+
+    /// Who has the content of the revision in progress already has that revision: nothing is to be done there. (A restart has a content of its own.)
+    fn rename(&mut self, who: &Destinations) {
+        let state = &mut self.state;
+        let Some(revision) = state.head.run.as_ref().map(|run| run.revision) else {
+            return;
+        };
+        let content = |r: Ordinal| state.revision(r).map(|r| &r.content);
+        let now = content(revision);
+        let same = state.assigned().map(|(r, _)| r);
+        let same: Vec<Ordinal> = same
+            .filter(|r| *r != revision && content(*r) == now)
+            .collect();
+        for old in same {
+            let moved = state.sets.remove(SetId::Assigned(old), who);
+            state.sets.add(SetId::Assigned(revision), &moved);
+        }
     }
 
     /// Goes as far as stages, gates and destinations allow.
@@ -223,7 +228,7 @@ impl Policy {
         let (id, name) = (run.stages[at].id, run.stages[at].name.clone());
         let selected = self.state.sets.get(SetId::Selected);
         let mut begun = Destinations::new();
-        for stage in &run.stages[..at] {
+        for stage in &run.stages {
             begun |= selected & self.state.sets.get(SetId::Stage(stage.id));
         }
         let spec = self.state.stage_spec(&name);
@@ -248,6 +253,7 @@ impl Policy {
             }
         };
         self.state.sets.add(SetId::Stage(id), &members);
+        self.rename(&members);
         if let Some(run) = self.state.head.run.as_mut() {
             run.phase = Phase::Progressing;
             run.stages[at].began = Some(cx.t);
@@ -325,6 +331,7 @@ impl Policy {
         }
         for (id, members) in joins {
             self.state.sets.add(SetId::Stage(id), &members);
+            self.rename(&members);
         }
     }
 

@@ -1,0 +1,6 @@
+//! The rollout engine against a simple model, destination by destination, over random histories.
+
+mod history;
+mod model;
+mod stories;
+mod world;
