@@ -259,3 +259,14 @@ fn the_binary_is_a_kubectl_plugin_under_another_name() {
         "Current workspace is 'root'."
     );
 }
+
+#[test]
+fn an_unknown_type_is_answered_with_those_there_are() {
+    let (_scratch, center) = center();
+    let why = center
+        .atoll(&["ws", "create", "app", "--type", "nosuch"])
+        .refused();
+    for known in ["nosuch", "universal", "payload", "inventory"] {
+        assert!(why.contains(known), "{why}");
+    }
+}

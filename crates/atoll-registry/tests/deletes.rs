@@ -127,10 +127,22 @@ async fn collections_are_deleted_by_selector() {
         labels: labels("l=x"),
         ..ListOptions::default()
     };
-    w.registry
+    let answer = w
+        .registry
         .delete_collection(&at.call(None), &selection, &DeleteOptions::default())
         .await
         .unwrap();
+    // What went is told, as a list without a revision.
+    let gone = answer.value().unwrap();
+    assert_eq!(gone["kind"], "ConfigMapList");
+    assert_eq!(gone["metadata"], json!({}));
+    let names: Vec<_> = gone["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|o| &o["metadata"]["name"])
+        .collect();
+    assert_eq!(names, ["a", "c"]);
     assert_eq!(at.names(ListOptions::default()).await.unwrap(), ["b"]);
 }
 

@@ -4,7 +4,8 @@
 
 mod support;
 
-use atoll_registry::{FieldValidation, PatchType, WriteOptions};
+use atoll_kube::{GroupResource, Status, meta};
+use atoll_registry::{Body, FieldValidation, Hook, PatchType, Registry, Review, WriteOptions};
 use serde_json::{Value, json};
 use support::*;
 
@@ -367,6 +368,109 @@ async fn scale_reads_and_writes_replicas() {
         .remove("resourceVersion");
     wanted["spec"]["replicas"] = (-1).into();
     assert_eq!(at.update(wanted).await.unwrap_err().code, 422);
+}
+
+#[tokio::test]
+async fn who_applies_a_scale_owns_the_replicas() {
+    let w = World::new().await;
+    let deployments = w.at("k1/default", "apps/v1/deployments");
+    let at = w.at("k1/default", "apps/v1/deployments/scale");
+    let by = |manager: &str, force| WriteOptions {
+        field_manager: Some(manager.into()),
+        force,
+        ..WriteOptions::default()
+    };
+    let mut web = deployment("web");
+    web["spec"]["replicas"] = 1.into();
+    deployments
+        .create_with(web, by("creator", false))
+        .await
+        .unwrap();
+    let scale = |n: i64| {
+        let config = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}, "spec": {"replicas": n}});
+        Body::Json(config.to_string().into())
+    };
+    let call = at.call(Some("web"));
+    let apply = |n, options: WriteOptions| {
+        let (registry, call) = (&w.registry, &call);
+        let body = scale(n);
+        async move {
+            registry
+                .patch(call, PatchType::Apply, body, &options)
+                .await?
+                .value()
+        }
+    };
+    let conflict = apply(3, by("scaler", false)).await.unwrap_err();
+    assert_eq!(conflict.code, 409);
+    assert!(
+        conflict.message.contains("\"creator\"") && conflict.message.contains(".spec.replicas"),
+        "{conflict}"
+    );
+    assert_eq!(
+        apply(3, by("scaler", true)).await.unwrap()["spec"]["replicas"],
+        3
+    );
+    let owners = async || {
+        let web = deployments.get("web").await.unwrap();
+        assert_eq!(web["spec"]["replicas"], 3);
+        let entries = web["metadata"]["managedFields"].as_array().unwrap().clone();
+        let mut owners = Vec::new();
+        for entry in entries {
+            if entry.pointer("/fieldsV1/f:spec/f:replicas").is_some() {
+                owners.push(format!(
+                    "{} {} {} {}",
+                    entry["manager"].as_str().unwrap(),
+                    entry["operation"].as_str().unwrap(),
+                    entry["apiVersion"].as_str().unwrap(),
+                    entry["subresource"].as_str().unwrap_or_default()
+                ));
+            }
+        }
+        owners
+    };
+    assert_eq!(owners().await, ["scaler Apply apps/v1 scale"]);
+    // The same once more changes nothing, and a second applier with the same value shares it.
+    apply(3, by("scaler", false)).await.unwrap();
+    apply(3, by("other", false)).await.unwrap();
+    let mut both = owners().await;
+    both.sort();
+    assert_eq!(
+        both,
+        ["other Apply apps/v1 scale", "scaler Apply apps/v1 scale"]
+    );
+}
+
+/// Labels what is written.
+struct Labels;
+
+#[async_trait::async_trait]
+impl Hook for Labels {
+    fn resources(&self) -> Vec<GroupResource> {
+        vec![GroupResource::new("", "configmaps")]
+    }
+
+    async fn admit(&self, _: &Registry, review: &mut Review<'_>) -> Result<(), Status> {
+        meta::set_label(review.object, "stamped", "yes");
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_admission_adds_is_not_the_clients() {
+    let w = World::with(|builder| builder.hook(std::sync::Arc::new(Labels)), |_| ()).await;
+    let at = w.at("u1/default", "v1/configmaps");
+    let made = at.create(config_map("a")).await.unwrap();
+    let mut bare = made.clone();
+    meta::remove(&mut bare, "labels");
+    bare["data"]["b"] = "2".into();
+    let updated = at.update(bare).await.unwrap();
+    for object in [made, updated] {
+        assert_eq!(object["metadata"]["labels"]["stamped"], "yes");
+        let record = object["metadata"]["managedFields"].to_string();
+        assert!(record.contains("f:data"), "{record}");
+        assert!(!record.contains("f:labels"), "{record}");
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use atoll_kube::{
 };
 use atoll_store::{Check, Write};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future, stream};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     attempt::{Attempt, Flow, Live, Stop},
@@ -205,11 +205,11 @@ pub(crate) async fn delete_collection(
 ) -> Result<Answer, Status> {
     let flow = Flow::for_delete(registry, call, options.dry_run);
     let attempt = flow.begin(Verb::DeleteCollection)?;
-    let resource = attempt.target.group_resource();
     let mut page = ListOptions {
         limit: PAGE,
         ..selection.clone()
     };
+    let mut items = Vec::new();
     loop {
         let list = registry.list(call, &page).await?;
         // Boxed and collected: the compiler cannot see that a stream of borrowing futures may move between threads.
@@ -222,6 +222,9 @@ pub(crate) async fn delete_collection(
             .buffer_unordered(AT_ONCE)
             .try_for_each(future::ok)
             .await?;
+        for object in &list.objects {
+            items.push(object.value()?);
+        }
         match list.continue_token {
             Some(token) => {
                 page = ListOptions {
@@ -234,9 +237,15 @@ pub(crate) async fn delete_collection(
             None => break,
         }
     }
-    let status = Status::success(&resource, "", "");
+    let served = &attempt.target.served;
+    let all = json!({
+        "kind": served.definition.names.list_kind,
+        "apiVersion": served.api_version(),
+        "metadata": {},
+        "items": items,
+    });
     Ok(Answer {
-        outcome: Outcome::Status(status),
+        outcome: Outcome::Value(all),
         warnings: attempt.warnings,
         created: false,
     })

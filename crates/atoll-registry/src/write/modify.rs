@@ -81,15 +81,16 @@ async fn modify_once(
     strategy::carry_over(old, &mut new);
     strategy::hold(attempt.place.kind, &served, old, &mut new);
 
+    // What the client wrote is the client's; what admission changes is nobody's, as on create.
+    if !proposal.recorded {
+        attempt.with_record(|record| managed::on_update(record, old, &mut new));
+    }
     attempt
         .admit(Operation::Update, Some(old), &mut new)
         .await?;
     strategy::count_generation(&served, old, &mut new);
     let errors = strategy::validate_change(attempt.place.kind, &served, old, &new);
     strategy::refuse(&served, name, &errors)?;
-    if !proposal.recorded {
-        attempt.with_record(|record| managed::on_update(record, old, &mut new));
-    }
     let mut before = old.clone();
     meta::remove(&mut before, "resourceVersion");
     managed::keep_times_if_unchanged(&before, &mut new);

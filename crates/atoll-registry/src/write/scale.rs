@@ -1,10 +1,17 @@
 //! The scale subresource: any scalable kind seen as autoscaling/v1 Scale.
 
+use std::sync::{Arc, LazyLock};
+
 use atoll_kube::{
-    FieldError, GroupKind, LabelSelector, Status, VersionDef,
+    FieldError, GroupKind, LabelSelector, Schema, Status, VersionDef,
     definition::{ScalePaths, Verb},
     jsonpath::JsonPath,
     meta, patch as patches,
+    patch::{
+        entries::Entries,
+        managed,
+        path::{Path, PathElement},
+    },
 };
 use serde_json::{Value, json};
 
@@ -82,6 +89,14 @@ fn selector_text(value: &Value) -> String {
     }
 }
 
+/// Where an object says how many replicas it wants.
+fn at_replicas(served: &Served) -> Result<Vec<&str>, Status> {
+    let path = &paths(served.version())?.spec_replicas;
+    path.fields()
+        .map(Iterator::collect)
+        .ok_or_else(|| Status::internal("the scale path is not a plain path"))
+}
+
 /// Sets the replicas an object asks for from a Scale, and takes over the Scale's preconditions.
 fn put(live: &Value, scale: &Value, served: &Served) -> Result<Value, Status> {
     let replicas = match scale.pointer("/spec/replicas") {
@@ -105,12 +120,8 @@ fn put(live: &Value, scale: &Value, served: &Served) -> Result<Value, Status> {
         }
     };
     let mut object = live.clone();
-    let path = &paths(served.version())?.spec_replicas;
-    let fields = path
-        .fields()
-        .ok_or_else(|| Status::internal("the scale path is not a plain path"))?;
     let mut at = &mut object;
-    for field in fields {
+    for field in at_replicas(served)? {
         if !at.is_object() {
             *at = json!({});
         }
@@ -145,8 +156,11 @@ pub(super) async fn patch(
     flow: &Flow<'_>,
     kind: PatchType,
     content: Value,
-    _force: bool,
+    force: bool,
 ) -> Result<Answer, Status> {
+    if kind == PatchType::Apply {
+        return apply(flow, content, force).await;
+    }
     write(
         flow,
         Verb::Patch,
@@ -155,9 +169,7 @@ pub(super) async fn patch(
             match kind {
                 PatchType::Json => patches::json(&mut scale, &content)?,
                 // A Scale has no lists: the other kinds of patch mean what a merge means.
-                PatchType::Merge | PatchType::Strategic | PatchType::Apply => {
-                    patches::merge(&mut scale, content.clone())?
-                }
+                _ => patches::merge(&mut scale, content.clone())?,
             }
             put(&live.value, &scale, served)
         },
@@ -165,11 +177,70 @@ pub(super) async fn patch(
     .await
 }
 
+/// Server-side apply of a Scale: who applies `spec.replicas` owns the field of the object that it stands for.
+async fn apply(flow: &Flow<'_>, mut config: Value, force: bool) -> Result<Answer, Status> {
+    body::check_kind(&mut config, API_VERSION, "Scale")?;
+    let schema = schema()?;
+    let propose = |attempt: &Attempt<'_>, live: &Live| {
+        let served = &attempt.target.served;
+        let fields = at_replicas(served)?;
+        let path = Path(fields.into_iter().map(PathElement::field).collect());
+        let unreadable = |e| Status::internal(format!("failed to decode managed fields: {e}"));
+        let parent = Entries::of(&live.value).map_err(unreadable)?;
+        let mut scale = of(&live.value, served)?;
+        if let Some(record) = patches::scale::to_scale(&parent, &path).encode() {
+            meta::set(&mut scale, "managedFields", record);
+        }
+        let record = managed::Write {
+            api_version: API_VERSION,
+            kind: "Scale",
+            schema: &schema,
+            native: true,
+            has_status: true,
+            subresource: "scale",
+            manager: &flow.manager,
+            now: flow.call.now,
+        };
+        let scale = managed::on_apply(&record, Some(&scale), &config, force)?;
+        let entries = Entries::of(&scale).map_err(unreadable)?;
+        let mut value = put(&live.value, &scale, served)?;
+        meta::remove(&mut value, "managedFields");
+        let api_version = served.api_version();
+        let entries = patches::scale::to_parent(parent, entries, &path, &api_version);
+        if let Some(record) = entries.encode() {
+            meta::set(&mut value, "managedFields", record);
+        }
+        Ok(Proposal {
+            value,
+            faults: Vec::new(),
+            recorded: true,
+        })
+    };
+    finish(
+        flow,
+        modify::modify(flow, Verb::Patch, Part::Main, propose).await?,
+    )
+}
+
+/// What of a Scale can be owned.
+fn schema() -> Result<Arc<Schema>, Status> {
+    static SCHEMA: LazyLock<Option<Arc<Schema>>> = LazyLock::new(|| {
+        let replicas = json!({"type": "object", "properties": {"replicas": {"type": "integer", "format": "int32"}}});
+        let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let scale = json!({"type": "object", "properties": {
+            "apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": any, "spec": replicas, "status": any,
+        }});
+        Schema::from_openapi(&scale, false).ok()
+    });
+    SCHEMA
+        .clone()
+        .ok_or_else(|| Status::internal("the schema of Scale does not compile"))
+}
+
 async fn write<F>(flow: &Flow<'_>, verb: Verb, make: F) -> Result<Answer, Status>
 where
     F: Fn(&Attempt<'_>, &Live, &Served) -> Result<Value, Status> + Send + Sync,
 {
-    let name = name_of(flow.call)?;
     let propose = |attempt: &Attempt<'_>, live: &Live| {
         let value = make(attempt, live, &attempt.target.served)?;
         Ok(Proposal {
@@ -178,7 +249,12 @@ where
             recorded: false,
         })
     };
-    match modify::modify(flow, verb, Part::Main, propose).await? {
+    finish(flow, modify::modify(flow, verb, Part::Main, propose).await?)
+}
+
+fn finish(flow: &Flow<'_>, changed: Changed<'_>) -> Result<Answer, Status> {
+    let name = name_of(flow.call)?;
+    match changed {
         Changed::Missing(attempt) => Err(Status::not_found(&attempt.target.group_resource(), name)),
         Changed::Answer(mut answer) => {
             if let Outcome::Object(object) = &answer.outcome {

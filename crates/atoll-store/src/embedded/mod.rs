@@ -54,6 +54,9 @@ struct Shared {
     stopped: AtomicBool,
 }
 
+/// The exit code of a process whose store cannot be written: the EX_IOERR of sysexits.h.
+const FATAL: i32 = 74;
+
 impl Shared {
     fn head(&self) -> Revision {
         Revision(*self.head.borrow())
@@ -73,12 +76,12 @@ impl Shared {
             "{}: {what}. The store stops; nothing acknowledged is lost. Free or repair the disk and start again",
             self.options.directory.display()
         );
-        tracing::error!("{message}");
         match &self.options.hooks.fatal {
             Some(hook) => hook(&message),
             None => {
+                // Once, also where nobody collects logs; and no core dump: nothing is wrong with the program.
                 eprintln!("{message}");
-                std::process::abort();
+                std::process::exit(FATAL);
             }
         }
         self.stop();

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use atoll_client::Client;
+use atoll_client::{Client, ClientError};
 use serde_json::{Value, json};
 
 use super::Session;
 use super::enter::{WORKSPACES, type_of};
+
+const TYPES: &str = "/apis/tenancy.kcp.io/v1alpha1/workspacetypes";
 
 /// How often an unready workspace is looked at.
 const POLL: Duration = Duration::from_millis(500);
@@ -52,7 +54,17 @@ pub(super) async fn run(mut session: Session, args: Args) -> anyhow::Result<()> 
         Err(error) if args.ignore_existing && error.is_conflict() => {
             (client.get(&format!("{WORKSPACES}/{name}")).await?, false)
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            let types = match &args.of_type {
+                Some(_) if is_about_the_type(&error) => types(&session, &parent).await,
+                _ => Vec::new(),
+            };
+            return match types.as_slice() {
+                [] => Err(error.into()),
+                types => Err(anyhow::Error::from(error)
+                    .context(format!("these types are known here: {}", types.join(", ")))),
+            };
+        }
     };
     let shown = describe(&workspace, name);
     if created {
@@ -75,6 +87,35 @@ pub(super) async fn run(mut session: Session, args: Args) -> anyhow::Result<()> 
         println!("Created context \"{context}\" and switched to it.");
     }
     Ok(())
+}
+
+/// Whether a Workspace was refused because of its type.
+fn is_about_the_type(error: &ClientError) -> bool {
+    let text = error.to_string();
+    text.contains("workspacetype") || text.contains("workspace type")
+}
+
+/// The types that can be seen in the parent, in its ancestors and in root; those that cannot be read are left out.
+async fn types(session: &Session, parent: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut path = parent;
+    loop {
+        if let Ok(client) = session.client_at(path)
+            && let Ok(list) = client.get(TYPES).await
+        {
+            let items = list["items"].as_array();
+            let name = |item: &Value| item["metadata"]["name"].as_str().map(str::to_owned);
+            names.extend(items.into_iter().flatten().filter_map(name));
+        }
+        match path.rsplit_once(':') {
+            Some((above, _)) => path = above,
+            None if path == "root" => break,
+            None => path = "root",
+        }
+    }
+    names.sort();
+    names.dedup();
+    names
 }
 
 async fn ready(client: &Client, name: &str, mut workspace: Value) -> anyhow::Result<Value> {
