@@ -502,8 +502,16 @@ async fn immutable_fields_stay_where_kinds_act() {
             "p1/default",
             "apps/v1/deployments",
             deployment("d"),
-            json!({"spec": {"selector": {"matchLabels": {"x": "y"}}}}),
+            json!({"spec": {"selector": {"matchLabels": {"x": "y"}}, "template": {"metadata": {"labels": {"x": "y"}}}}}),
             200,
+        ),
+        // What contradicts itself is refused everywhere, before it travels.
+        (
+            "p1/default",
+            "apps/v1/deployments",
+            deployment("e"),
+            json!({"spec": {"selector": {"matchLabels": {"x": "y"}}}}),
+            422,
         ),
     ];
     for (place, resource, object, patch, code) in rows {

@@ -6,7 +6,6 @@
 //! | [`on_write`] | a Secret's `stringData` |
 //! | [`on_create`] | what a Namespace is born with |
 //! | [`on_request`], [`on_update`] | who asks for a certificate, and that it stays that one request |
-//! | [`immutable`] | fields that an update may not change |
 //! | [`counts_generation`] | kinds whose `metadata.generation` follows their spec |
 //! | [`selectable_fields`] | field selectors beyond name and namespace |
 //!
@@ -18,7 +17,6 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::ids::{GroupResource, UserInfo};
-use crate::status::FieldError;
 
 const EVENTS: &str = "events";
 const EVENTS_GROUP: &str = "events.k8s.io";
@@ -135,88 +133,6 @@ fn child<'a>(parent: &'a mut Value, key: &str) -> &'a mut Value {
     child
 }
 
-/// Fields that an update may not change, with the condition under which that holds.
-const IMMUTABLE: [(&str, &str, &[&str], When); 18] = [
-    ("apps", "deployments", &["spec", "selector"], When::Always),
-    ("apps", "replicasets", &["spec", "selector"], When::Always),
-    ("apps", "daemonsets", &["spec", "selector"], When::Always),
-    ("apps", "controllerrevisions", &["data"], When::Always),
-    ("batch", "jobs", &["spec", "selector"], When::Always),
-    ("batch", "jobs", &["spec", "template"], When::Always),
-    ("batch", "jobs", &["spec", "completionMode"], When::Always),
-    ("", "configmaps", &["data"], When::MarkedImmutable),
-    ("", "configmaps", &["binaryData"], When::MarkedImmutable),
-    ("", "configmaps", &["immutable"], When::MarkedImmutable),
-    ("", "secrets", &["data"], When::MarkedImmutable),
-    ("", "secrets", &["immutable"], When::MarkedImmutable),
-    ("", "secrets", &["type"], When::Always),
-    (
-        "rbac.authorization.k8s.io",
-        "rolebindings",
-        &["roleRef"],
-        When::Always,
-    ),
-    (
-        "rbac.authorization.k8s.io",
-        "clusterrolebindings",
-        &["roleRef"],
-        When::Always,
-    ),
-    (
-        "storage.k8s.io",
-        "storageclasses",
-        &["provisioner"],
-        When::Always,
-    ),
-    (
-        "storage.k8s.io",
-        "storageclasses",
-        &["parameters"],
-        When::Always,
-    ),
-    (
-        "scheduling.k8s.io",
-        "priorityclasses",
-        &["value"],
-        When::Always,
-    ),
-];
-
-#[derive(Clone, Copy, PartialEq)]
-enum When {
-    Always,
-    /// The stored object says `immutable: true`.
-    MarkedImmutable,
-}
-
-/// What an update changes although it may not.
-pub fn immutable(resource: &GroupResource, old: &Value, new: &Value) -> Vec<FieldError> {
-    let rules = IMMUTABLE
-        .iter()
-        .filter(|(group, plural, ..)| is(resource, group, plural));
-    let broken = rules.filter(|(_, _, path, when)| {
-        let get = |object: &'_ Value| {
-            path.iter()
-                .try_fold(object.clone(), |v, key| v.get(key).cloned())
-        };
-        let applies = *when == When::Always || old["immutable"] == true;
-        let (before, after) = (get(old), get(new));
-        // A field that was never set may be set once: a payload workspace stores what was not defaulted.
-        applies && before != after && (before.is_some() || *when == When::MarkedImmutable)
-    });
-    broken
-        .map(|(_, _, path, when)| {
-            let field = path.join(".");
-            if *when == When::MarkedImmutable {
-                let detail = "field is immutable when `immutable` is set";
-                return FieldError::forbidden(field, detail);
-            }
-            let value = path.iter().fold(new, |v, key| &v[*key]).clone();
-            FieldError::invalid(field, value, "field is immutable")
-        })
-        .collect()
-}
-
 /// Kinds of Kubernetes whose `metadata.generation` counts changes of what is asked for.
 pub fn counts_generation(resource: &GroupResource) -> bool {
     match (resource.group.as_str(), resource.resource.as_str()) {
@@ -320,44 +236,6 @@ mod tests {
             json!({"metadata": {"name": "a", "labels": {"x": "y", "kubernetes.io/metadata.name": "a"}},
                 "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}})
         );
-    }
-
-    #[test]
-    fn immutable_fields_are_named() {
-        let rows = [
-            (
-                "apps",
-                "deployments",
-                json!({"spec": {"selector": {"a": 1}}}),
-                json!({"spec": {"selector": {"a": 2}}}),
-                1,
-            ),
-            (
-                "apps",
-                "deployments",
-                json!({"spec": {}}),
-                json!({"spec": {"selector": {"a": 2}}}),
-                0,
-            ),
-            (
-                "",
-                "configmaps",
-                json!({"data": {"a": "1"}}),
-                json!({"data": {"a": "2"}}),
-                0,
-            ),
-            (
-                "",
-                "configmaps",
-                json!({"immutable": true}),
-                json!({"immutable": true, "data": {"a": "2"}}),
-                1,
-            ),
-        ];
-        for (group, plural, old, new, errors) in rows {
-            let found = immutable(&GroupResource::new(group, plural), &old, &new);
-            assert_eq!(found.len(), errors, "{plural} {old} {new}");
-        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! They are data: facts derived from a running Kubernetes (`facts`), and a few files we wrote (`written`). Definitions
 //! hold names, columns and verbs; schemas are compiled when a kind is first used. What cannot be said as data is one of
-//! the named [`hooks`], a conversion ([`convert`]), a default that depends on its neighbours ([`defaults`]) or a table
-//! cell ([`cells`]). Which kinds a logical cluster has by birth is a [`SurfaceSet`].
+//! the named [`hooks`], a conversion ([`convert`]), a default that depends on its neighbours ([`defaults`]), a rule between
+//! fields ([`rules`]) or a table cell ([`cells`]). Which kinds a logical cluster has by birth is a [`SurfaceSet`].
 //!
 //! `testdata/` holds what a genuine server answered; tests compare.
 
@@ -15,6 +15,7 @@ mod definitions;
 mod facts;
 pub mod hooks;
 pub mod normalize;
+pub mod rules;
 mod surfaces;
 mod written;
 

@@ -193,9 +193,27 @@ pub(crate) fn name_rule(definition: &Definition) -> NameRule {
 pub(crate) fn validate_new(served: &Served, object: &Value) -> Vec<FieldError> {
     let definition = &served.definition;
     let mut errors = meta::validate(object, definition.namespaced(), name_rule(definition));
-    errors.extend(served.version().schema.validate(object, ""));
+    errors.extend(faults(served, object));
     if definition.names.plural == "customresourcedefinitions" {
         errors.extend(atoll_kube::definition::validate_crd(object));
+    }
+    errors
+}
+
+/// What is wrong with an object by its schema and by its kind's rules.
+fn faults(served: &Served, object: &Value) -> Vec<FieldError> {
+    let mut errors = served.version().schema.validate(object, "");
+    if served.definition.source == Source::Builtin {
+        let resource = served.definition.group_resource();
+        for error in builtin::rules::check(&resource, object) {
+            // A field that the schema wants too is missing once.
+            if !errors
+                .iter()
+                .any(|e| e.field == error.field && e.kind == error.kind)
+            {
+                errors.push(error);
+            }
+        }
     }
     errors
 }
@@ -208,16 +226,15 @@ pub(crate) fn validate_change(
     new: &Value,
 ) -> Vec<FieldError> {
     let definition = &served.definition;
-    let schema = &served.version().schema;
     let mut errors = meta::validate_update(new, old);
-    let mut found = schema.validate(new, "");
+    let mut found = faults(served, new);
     if !found.is_empty() {
-        let before = schema.validate(old, "");
+        let before = faults(served, old);
         found.retain(|error| !before.contains(error));
     }
     errors.extend(found);
     if kind.acts() && definition.source == Source::Builtin {
-        errors.extend(builtin::hooks::immutable(
+        errors.extend(builtin::rules::check_change(
             &definition.group_resource(),
             old,
             new,
