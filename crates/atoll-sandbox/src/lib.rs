@@ -2,11 +2,12 @@
 //!
 //! A [`Sandbox`] is Atoll's own API server over a store of its own, with one logical cluster at the bare host, so that it looks like any Kubernetes cluster.
 //! Defaults are applied as Kubernetes applies them. What the scheduler, the kubelets and the workload controllers would bring about is
-//! only pretended ([`pretend`]): nothing runs. It is for trying things out and for tests.
+//! only pretended ([`pretend`], [`services`]): nothing runs. It is for trying things out and for tests.
 
 mod cluster;
 mod controller;
 pub mod pretend;
+mod services;
 
 use std::{
     net::SocketAddr,
@@ -70,8 +71,9 @@ impl Sandbox {
         options.indexes = atoll_registry::indexes();
         let store = embedded::open(options)?;
         let root = RootDirectory::open(&RootOptions::single(directory, address))?;
-        let registry =
-            Registry::builder(store.clone() as Arc<dyn Store>, Arc::new(OneCluster)).build();
+        let registry = Registry::builder(store.clone() as Arc<dyn Store>, Arc::new(OneCluster))
+            .hook(Arc::new(services::Addresses))
+            .build();
         cluster::bootstrap(&registry).await?;
         let driver = controllers::all(Driver::new(registry.clone()));
         let driver = pretend::Workload::ALL

@@ -1,8 +1,9 @@
-//! The status that a healthy cluster would give a workload, as a pure function of the workload.
+//! What a healthy cluster would make of a workload, its status and its children, as pure functions of the workload.
 //!
-//! Nothing runs here: no ReplicaSets or Pods are made for a Deployment, a workload simply *has* the status it would reach. An image whose
+//! Nothing runs here: a workload simply *has* the status it would reach, and the ReplicaSets and Pods it would have made. An image whose
 //! name says `fail` never starts (see [`images::fails`]), so that people can see what a failure looks like.
 
+mod children;
 mod conditions;
 mod images;
 mod jobs;
@@ -12,6 +13,8 @@ mod replicas;
 use atoll_kube::time::Timestamp;
 use serde_json::Value;
 
+pub(crate) use children::hash;
+pub use children::{children, made_by};
 pub use images::fails;
 
 /// A kind of workload that the sandbox pretends to run.
