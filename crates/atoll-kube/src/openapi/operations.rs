@@ -1,5 +1,7 @@
 //! What can be done with a kind, as paths and operations, independent of the OpenAPI version.
 
+use serde_json::{Map, Value, json};
+
 use super::components;
 use crate::builtin::{API_RESOURCE_LIST, DELETE_OPTIONS, PATCH, SCALE, STATUS, component_of};
 use crate::definition::{Definition, Source, Verb, VersionDef};
@@ -79,6 +81,28 @@ pub(super) struct PathItem {
     pub(super) operations: Vec<Operation>,
 }
 
+impl PathItem {
+    /// The path and what it takes, for a document's `paths`; how an operation and a parameter are told differs from version
+    /// to version of OpenAPI.
+    pub(super) fn show(
+        &self,
+        operation: fn(&Operation) -> Value,
+        parameter: fn(&Parameter) -> Value,
+    ) -> (String, Value) {
+        let mut fields = Map::new();
+        for o in &self.operations {
+            let mut value = operation(o);
+            o.extend(&mut value);
+            fields.insert(o.method.to_owned(), value);
+        }
+        if !self.parameters.is_empty() {
+            let all = self.parameters.iter().map(parameter);
+            fields.insert("parameters".to_owned(), all.collect());
+        }
+        (self.path.clone(), Value::Object(fields))
+    }
+}
+
 /// One operation on a path.
 pub(super) struct Operation {
     pub(super) method: &'static str,
@@ -96,6 +120,20 @@ pub(super) struct Operation {
     pub(super) answer: String,
     /// The answer may be a stream of events.
     pub(super) watchable: bool,
+}
+
+impl Operation {
+    /// What every version tells alike: the answer to strangers, and Kubernetes' extensions.
+    fn extend(&self, value: &mut Value) {
+        value["responses"]["401"] = json!({ "description": "Unauthorized" });
+        if let Some(action) = self.action {
+            value["x-kubernetes-action"] = action.into();
+        }
+        if let Some((group, version, kind)) = &self.gvk {
+            value["x-kubernetes-group-version-kind"] =
+                json!({ "group": group, "version": version, "kind": kind });
+        }
+    }
 }
 
 /// What a request carries.

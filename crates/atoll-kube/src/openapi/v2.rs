@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::components::{self, Components};
 use super::crd;
-use super::operations::{self, Operation, Parameter, PathItem};
+use super::operations::{self, Operation, Parameter};
 use crate::definition::Definition;
 use crate::discovery::groups;
 
@@ -18,7 +18,7 @@ pub fn v2_document(definitions: &[Arc<Definition>]) -> Value {
         for version in &group.versions {
             components::collect(version, &mut schemas);
             let items = operations::of_group_version(group.name, version);
-            paths.extend(items.iter().map(path));
+            paths.extend(items.iter().map(|item| item.show(operation, parameter)));
         }
     }
     for schema in schemas.values_mut() {
@@ -40,18 +40,6 @@ pub fn v2_document(definitions: &[Arc<Definition>]) -> Value {
         },
         "security": [{ "BearerToken": [] }],
     })
-}
-
-fn path(item: &PathItem) -> (String, Value) {
-    let mut fields = Map::new();
-    for o in &item.operations {
-        fields.insert(o.method.to_owned(), operation(o));
-    }
-    if !item.parameters.is_empty() {
-        let all = item.parameters.iter().map(parameter);
-        fields.insert("parameters".to_owned(), all.collect());
-    }
-    (item.path.clone(), Value::Object(fields))
 }
 
 fn parameter(p: &Parameter) -> Value {
@@ -97,14 +85,6 @@ fn operation(o: &Operation) -> Value {
     for (code, meaning) in o.codes {
         value["responses"][code] =
             json!({ "description": meaning, "schema": reference(&o.answer) });
-    }
-    value["responses"]["401"] = json!({ "description": "Unauthorized" });
-    if let Some(action) = o.action {
-        value["x-kubernetes-action"] = action.into();
-    }
-    if let Some((group, version, kind)) = &o.gvk {
-        value["x-kubernetes-group-version-kind"] =
-            json!({ "group": group, "version": version, "kind": kind });
     }
     value
 }

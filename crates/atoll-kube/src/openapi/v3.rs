@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::components::{self, Components};
-use super::operations::{self, Operation, Parameter, PathItem};
+use super::operations::{self, Operation, Parameter};
 use crate::builtin::REF_PREFIX;
 use crate::definition::Definition;
 use crate::discovery::groups;
@@ -18,7 +18,10 @@ pub fn v3_document(group: &str, version: &str, definitions: &[Arc<Definition>]) 
     let mut schemas = Components::new();
     components::collect(found, &mut schemas);
     let paths = operations::of_group_version(group, found);
-    let paths: Map<String, Value> = paths.iter().map(path).collect();
+    let paths: Map<String, Value> = paths
+        .iter()
+        .map(|item| item.show(operation, parameter))
+        .collect();
     Some(json!({
         "openapi": "3.0.0",
         "info": { "title": "Kubernetes", "version": "v1.36" },
@@ -30,18 +33,6 @@ pub fn v3_document(group: &str, version: &str, definitions: &[Arc<Definition>]) 
             },
         },
     }))
-}
-
-fn path(item: &PathItem) -> (String, Value) {
-    let mut fields = Map::new();
-    for o in &item.operations {
-        fields.insert(o.method.to_owned(), operation(o));
-    }
-    if !item.parameters.is_empty() {
-        let all = item.parameters.iter().map(parameter);
-        fields.insert("parameters".to_owned(), all.collect());
-    }
-    (item.path.clone(), Value::Object(fields))
 }
 
 fn parameter(p: &Parameter) -> Value {
@@ -74,14 +65,6 @@ fn operation(o: &Operation) -> Value {
     for (code, meaning) in o.codes {
         value["responses"][code] =
             json!({ "description": meaning, "content": content(&types, &o.answer) });
-    }
-    value["responses"]["401"] = json!({ "description": "Unauthorized" });
-    if let Some(action) = o.action {
-        value["x-kubernetes-action"] = action.into();
-    }
-    if let Some((group, version, kind)) = &o.gvk {
-        value["x-kubernetes-group-version-kind"] =
-            json!({ "group": group, "version": version, "kind": kind });
     }
     value
 }

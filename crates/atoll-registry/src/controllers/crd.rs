@@ -5,16 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use atoll_kube::{GroupResource, Status, meta};
-use atoll_store::{At, Event};
+use atoll_store::Event;
 use serde_json::Value;
 
-use super::{empty, join};
+use super::{empty, join, pending_deletions};
 use crate::{
-    CUSTOM_IDENTITY, ClusterName, INDEX_DELETING, ListOptions, ObjectKey, Registry, ResourceId,
-    ResourceRef,
+    CUSTOM_IDENTITY, ClusterName, ListOptions, ObjectKey, Registry, ResourceId, ResourceRef,
     controller::{Controller, Next},
-    indexes,
-    read::{read_error, row},
+    read::row,
     surface::crd::CLEANUP_FINALIZER,
 };
 
@@ -59,14 +57,7 @@ impl Controller for CustomResources {
     }
 
     fn pending(&self, registry: &Registry, enqueue: &mut dyn FnMut(String)) -> Result<(), Status> {
-        let snapshot = registry.store().snapshot(At::Latest).map_err(read_error)?;
-        for key in snapshot.index(INDEX_DELETING, &indexes::value(&[GROUP, PLURAL, ""]), None) {
-            let key = key.map_err(read_error)?;
-            if let Some(parts) = ObjectKey::parse(&key) {
-                enqueue(join(&[parts.cluster, parts.name]));
-            }
-        }
-        Ok(())
+        pending_deletions(registry, GROUP, PLURAL, enqueue)
     }
 
     async fn reconcile(&self, registry: &Registry, key: &str) -> Result<Next, Status> {

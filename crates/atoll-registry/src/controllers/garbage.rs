@@ -302,19 +302,23 @@ async fn forget(
         "resourceVersion": meta::resource_version(&dependent.value),
         "ownerReferences": (!kept.is_empty()).then_some(kept),
     }});
+    amend(client, &resource, &parts, patch).await
+}
+
+/// Patches an object's metadata; that it is gone by now is fine.
+async fn amend(
+    client: &Client,
+    resource: &ResourceRef,
+    parts: &ObjectKey<'_>,
+    patch: Value,
+) -> Result<(), Status> {
+    let kind = crate::PatchType::Merge;
     match client
-        .patch(
-            &resource,
-            parts.namespace(),
-            parts.name,
-            crate::PatchType::Merge,
-            patch,
-        )
+        .patch(resource, parts.namespace(), parts.name, kind, patch)
         .await
     {
-        Ok(_) => Ok(()),
-        Err(status) if status.is_not_found() => Ok(()),
-        Err(status) => Err(status),
+        Err(status) if !status.is_not_found() => Err(status),
+        _ => Ok(()),
     }
 }
 
@@ -376,18 +380,6 @@ async fn owner_waits(registry: &Registry, key: &Key) -> Result<Next, Status> {
         "resourceVersion": meta::resource_version(&owner),
         "finalizers": kept,
     }});
-    match client
-        .patch(
-            &resource,
-            parts.namespace(),
-            parts.name,
-            crate::PatchType::Merge,
-            patch,
-        )
-        .await
-    {
-        Ok(_) => Ok(Next::Done),
-        Err(status) if status.is_not_found() => Ok(Next::Done),
-        Err(status) => Err(status),
-    }
+    amend(&client, &resource, &parts, patch).await?;
+    Ok(Next::Done)
 }

@@ -8,12 +8,13 @@ mod namespace;
 
 use std::sync::Arc;
 
-use atoll_store::Key;
+use atoll_kube::Status;
+use atoll_store::{At, Key};
 use bytes::Bytes;
 
 pub use empty::{Remaining, empty};
 
-use crate::controller::Driver;
+use crate::{INDEX_DELETING, ObjectKey, Registry, controller::Driver, indexes, read::read_error};
 
 /// The driver with all of them: what every server runs.
 #[must_use]
@@ -22,6 +23,24 @@ pub fn all(driver: Driver) -> Driver {
         .with(Arc::new(namespace::Namespaces))
         .with(Arc::new(crd::CustomResources))
         .with(Arc::new(garbage::GarbageCollector))
+}
+
+/// The objects of a resource that are being deleted, as queue keys of cluster and name.
+fn pending_deletions(
+    registry: &Registry,
+    group: &str,
+    resource: &str,
+    enqueue: &mut dyn FnMut(String),
+) -> Result<(), Status> {
+    let snapshot = registry.store().snapshot(At::Latest).map_err(read_error)?;
+    let family = indexes::value(&[group, resource, ""]);
+    for key in snapshot.index(INDEX_DELETING, &family, None) {
+        let key = key.map_err(read_error)?;
+        if let Some(parts) = ObjectKey::parse(&key) {
+            enqueue(join(&[parts.cluster, parts.name]));
+        }
+    }
+    Ok(())
 }
 
 /// A queue key made of parts (none of which contains a zero byte).

@@ -5,11 +5,10 @@ use atoll_kube::{GroupResource, Status, meta};
 use atoll_store::{At, Event, FAMILIES, families_of};
 use serde_json::{Value, json};
 
-use super::{Remaining, empty, join};
+use super::{Remaining, empty, join, pending_deletions};
 use crate::{
-    ClusterName, INDEX_DELETING, INTERNAL_GROUP, ObjectKey, Registry, ResourceId, ResourceRef,
+    ClusterName, INTERNAL_GROUP, ObjectKey, Registry, ResourceId, ResourceRef,
     controller::{Controller, Next},
-    indexes,
     read::{read_error, row},
 };
 
@@ -52,18 +51,7 @@ impl Controller for Namespaces {
     }
 
     fn pending(&self, registry: &Registry, enqueue: &mut dyn FnMut(String)) -> Result<(), Status> {
-        let snapshot = registry.store().snapshot(At::Latest).map_err(read_error)?;
-        for key in snapshot.index(
-            INDEX_DELETING,
-            &indexes::value(&["", "namespaces", ""]),
-            None,
-        ) {
-            let key = key.map_err(read_error)?;
-            if let Some(parts) = ObjectKey::parse(&key) {
-                enqueue(join(&[parts.cluster, parts.name]));
-            }
-        }
-        Ok(())
+        pending_deletions(registry, "", "namespaces", enqueue)
     }
 
     async fn reconcile(&self, registry: &Registry, key: &str) -> Result<Next, Status> {
