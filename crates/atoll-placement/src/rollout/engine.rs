@@ -88,6 +88,8 @@ pub struct Rollouts {
     pub(super) dirty: BTreeSet<PolicyId>,
     /// Changed in this step.
     pub(super) touched: BTreeSet<PolicyId>,
+    /// The clock, when it was last seen.
+    clock: Option<Timestamp>,
     wakes: BTreeSet<(Timestamp, PolicyId)>,
     wake_of: BTreeMap<PolicyId, Timestamp>,
 }
@@ -154,6 +156,7 @@ impl Rollouts {
     /// One step. Deterministic: the same history gives the same deltas and effects.
     pub fn step(&mut self, event: Event, facts: &dyn Facts, now: Timestamp) -> Step {
         self.ground.look(now);
+        self.look_at_clock(now);
         match event {
             Event::Tick => {}
             Event::Availability { up, down } => {
@@ -194,6 +197,18 @@ impl Rollouts {
             Event::Policy(id, event) => self.policy_event(id, event, facts, now),
         }
         self.finish(facts, now)
+    }
+
+    /// When the clock went back, every moment that was set by it is set anew.
+    fn look_at_clock(&mut self, now: Timestamp) {
+        if let Some(before) = self.clock.replace(now).filter(|before| now < *before) {
+            for (id, policy) in &mut self.policies {
+                let head = &mut policy.state.head;
+                head.last = head.last.max(Timestamp(before.0.saturating_add(head.skew)));
+                policy.state.time(now);
+                self.dirty.insert(*id);
+            }
+        }
     }
 
     fn policy_event(
