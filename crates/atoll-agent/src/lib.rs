@@ -13,6 +13,7 @@ mod agent;
 mod center;
 pub mod edge;
 mod identity;
+mod join;
 pub mod paths;
 pub mod plan;
 mod report;
@@ -34,6 +35,7 @@ use crate::{
 
 pub use center::CenterError;
 pub use identity::IdentityError;
+pub use join::read_join_file;
 pub use state::journal::JournalError;
 
 /// What an agent needs to run.
@@ -58,25 +60,6 @@ pub enum AgentError {
     /// The center does not want this agent.
     #[error(transparent)]
     Center(#[from] CenterError),
-}
-
-/// Reads a join file.
-///
-/// # Errors
-/// In words, when it is not one.
-pub fn read_join_file(text: &str) -> Result<JoinFile, String> {
-    let join: JoinFile =
-        serde_saphyr::from_str(text).map_err(|e| format!("not a join file: {e}"))?;
-    if join.kind != atoll_wire::join::KIND || join.api_version != atoll_wire::join::API_VERSION {
-        return Err(format!(
-            "not a join file: it says {} {}, not {} {}",
-            join.api_version,
-            join.kind,
-            atoll_wire::join::API_VERSION,
-            atoll_wire::join::KIND
-        ));
-    }
-    Ok(join)
 }
 
 /// Runs an agent until it is dropped, or until it cannot go on.

@@ -73,15 +73,17 @@ impl Config {
         let name = match context {
             Some(name) => name.to_owned(),
             None => kubeconfig.current_context().ok_or_else(|| {
-                ClientError::Config("the kubeconfig has no current context".into())
+                let has = contexts(kubeconfig);
+                ClientError::Config(format!("the kubeconfig has no current context; {has}"))
             })?,
         };
         let missing = |what: &str, name: &str| {
             ClientError::Config(format!("the kubeconfig has no {what} {name:?}"))
         };
-        let context = kubeconfig
-            .context(&name)
-            .ok_or_else(|| missing("context", &name))?;
+        let context = kubeconfig.context(&name).ok_or_else(|| {
+            let has = contexts(kubeconfig);
+            ClientError::Config(format!("the kubeconfig has no context {name:?}; {has}"))
+        })?;
         let cluster_name = text(&context, "cluster").unwrap_or_default();
         let cluster = kubeconfig
             .cluster(cluster_name)
@@ -133,6 +135,14 @@ impl Config {
         config.tls.ca = ca;
         config.auth = Auth::Token(token.into());
         config
+    }
+}
+
+/// Which contexts there are, for people.
+fn contexts(kubeconfig: &Kubeconfig) -> String {
+    match kubeconfig.contexts().as_slice() {
+        [] => "it has none at all".to_owned(),
+        names => format!("it has {}", names.join(", ")),
     }
 }
 

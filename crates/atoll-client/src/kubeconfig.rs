@@ -244,7 +244,12 @@ fn parse(path: &Path, text: &str) -> Result<Value, KubeconfigError> {
     if text.trim().is_empty() {
         return Ok(empty());
     }
-    let value: Value = serde_saphyr::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    let value: Value = serde_saphyr::from_str(text).map_err(|error| {
+        // Only the first line: the others quote the file, which holds credentials.
+        let said = error.to_string();
+        let why = said.lines().next().unwrap_or_default();
+        wrong(why.trim_start_matches("error: ").to_owned())
+    })?;
     match value {
         Value::Object(_) => Ok(value),
         Value::Null => Ok(empty()),

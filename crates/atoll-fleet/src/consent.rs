@@ -17,6 +17,7 @@ use atoll_registry::{
 use atoll_store::{Snapshot, Write};
 use serde_json::Value;
 
+use crate::reach;
 use crate::rows;
 use crate::source::CONTROL;
 
@@ -190,6 +191,10 @@ impl Hook for PolicyHook {
                 "a BindingPolicy without clusterSelectors or without downsync selects nothing"
                     .to_owned(),
             );
+        }
+        if let Ok(surface) = registry.surface(review.cluster) {
+            let said = reach::in_vain(&policy, surface.definitions());
+            review.warnings.extend(said);
         }
         match resolve(
             registry.resolver().as_ref(),

@@ -22,6 +22,7 @@ mod load;
 mod metrics;
 mod model;
 mod policy_status;
+mod reach;
 mod reports;
 mod returned;
 mod rows;

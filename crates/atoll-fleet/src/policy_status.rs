@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::lifecycle::set_condition;
 use crate::model::{PolicyIndex, PolicyState, World};
+use crate::reach;
 use crate::shared::Shared;
 use crate::source::CONTROL;
 
@@ -39,7 +40,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 async fn write(shared: &Shared, index: PolicyIndex) -> Result<(), Status> {
-    let (cluster, name, uid, found) = {
+    let (cluster, name, uid, spec, mut found) = {
         let world = shared.world.read();
         let Some(policy) = world
             .policies
@@ -52,13 +53,16 @@ async fn write(shared: &Shared, index: PolicyIndex) -> Result<(), Status> {
             policy.cluster.clone(),
             policy.name.clone(),
             policy.uid.clone(),
+            policy.spec.clone(),
             gather(&world, policy),
         )
     };
-    let client = shared
-        .registry
-        .as_system(ClusterName::new(cluster))
-        .managed_by("atoll-fleet");
+    let cluster = ClusterName::new(cluster);
+    let surface = shared.registry.surface(&cluster)?;
+    found
+        .unsatisfied
+        .extend(reach::in_vain(&spec, surface.definitions()));
+    let client = shared.registry.as_system(cluster).managed_by("atoll-fleet");
     let resource = ResourceRef::new(CONTROL, "v1alpha1", "bindingpolicies");
     let Some(stored) = client.find(&resource, None, &name).await? else {
         return Ok(());
@@ -94,7 +98,7 @@ struct Found {
     generation: i64,
     ordinal: u64,
     misconfigured: Vec<String>,
-    /// Wishes that cannot be met: singleton wanted but several, consent missing.
+    /// Wishes that cannot be met: singleton wanted but several, consent missing, resources that do not travel.
     unsatisfied: Vec<String>,
     copies: Counts,
     destinations: Counts,
@@ -194,6 +198,12 @@ impl Found {
             &self.misconfigured.join("; "),
             now,
         );
+        let errors: Vec<String> = self
+            .misconfigured
+            .iter()
+            .chain(&self.unsatisfied)
+            .cloned()
+            .collect();
         let satisfied = self.unsatisfied.is_empty() && !misconfigured;
         set_condition(
             list,
@@ -204,7 +214,7 @@ impl Found {
             } else {
                 "Unsatisfied"
             },
-            &self.unsatisfied.join("; "),
+            &errors.join("; "),
             now,
         );
         let (synced, why) = match (misconfigured, self.suspended, self.held.is_some()) {
@@ -213,7 +223,19 @@ impl Found {
             (_, _, true) => (false, "RemovalHeld"),
             _ => (true, "Decided"),
         };
-        set_condition(list, "Synced", yes_no(synced), why, "", now);
+        let message = match why {
+            "Misconfigured" => {
+                let wrong = self.misconfigured.join("; ");
+                format!("the last good state stays in force: {wrong}")
+            }
+            "Suspended" => "spec.suspend is true: nothing is changed at any destination".to_owned(),
+            "RemovalHeld" => {
+                "a removal waits to be confirmed: see the condition RemovalHeld; all else is done"
+                    .to_owned()
+            }
+            _ => String::new(),
+        };
+        set_condition(list, "Synced", yes_no(synced), why, &message, now);
         // Nothing anywhere is not what somebody waits for who waits for Ready.
         let ready = synced && c.expected > 0 && c.healthy == c.expected;
         let reason = match () {
@@ -247,11 +269,6 @@ impl Found {
             }
             None => list.retain(|c| c.get("type").and_then(Value::as_str) != Some("RemovalHeld")),
         }
-        let errors: Vec<String> = self
-            .misconfigured
-            .into_iter()
-            .chain(self.unsatisfied)
-            .collect();
         let mut status = json!({
             "observedGeneration": self.generation,
             "conditions": conditions,
@@ -324,6 +341,52 @@ mod tests {
                 .map(|f| c[f].as_i64().unwrap())
                 .sum();
             assert_eq!(c["expected"], sum);
+        }
+    }
+
+    #[test]
+    fn whatever_is_not_so_says_why() {
+        let held = Some(json!({"token": "t", "count": 5, "examples": ["a"]}));
+        for (change, words) in [
+            (
+                Found {
+                    misconfigured: vec!["spec.x: wrong".into()],
+                    ..found(Counts::default())
+                },
+                "spec.x: wrong",
+            ),
+            (
+                Found {
+                    suspended: true,
+                    ..found(Counts::default())
+                },
+                "spec.suspend",
+            ),
+            (
+                Found {
+                    held,
+                    ..found(Counts::default())
+                },
+                "RemovalHeld",
+            ),
+            (
+                Found {
+                    unsatisfied: vec!["NeverTravels: nodes".into()],
+                    ..found(Counts::default())
+                },
+                "nodes",
+            ),
+        ] {
+            let status = change.status(&json!({}), Timestamp(0));
+            let conditions = status["conditions"].as_array().unwrap();
+            let silent = |c: &&Value| c["status"] == "False" && c["message"] == "";
+            let silent: Vec<_> = conditions
+                .iter()
+                .filter(silent)
+                .filter(|c| c["type"] != "BindingPolicyMisconfigured")
+                .collect();
+            assert!(silent.is_empty(), "{silent:?}");
+            assert!(status.to_string().contains(words), "{status}");
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use atoll_kube::names;
 use atoll_kube::selector::LabelSelector;
 use atoll_kube::status::FieldError;
 use serde_json::Value;
@@ -160,6 +161,17 @@ impl Policy {
             ));
         }
         policy.inventory = text(spec, "inventory", "spec", &mut errors);
+        if let Some(path) = &policy.inventory
+            && !path
+                .split(':')
+                .all(|name| names::is_dns1123_label(name).is_ok())
+        {
+            errors.push(FieldError::invalid(
+                "spec.inventory",
+                path.clone(),
+                "must be the path of a workspace: lower-case names joined by colons, such as \"root:inventory\"",
+            ));
+        }
         policy.confirm_removal = text(spec, "confirmRemoval", "spec", &mut errors);
         policy.suspend = flag(spec, "suspend", "spec", &mut errors);
         policy.max_removals = match spec.get("maxRemovals") {

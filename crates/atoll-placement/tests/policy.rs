@@ -41,6 +41,29 @@ fn selects(
 }
 
 #[test]
+fn an_inventory_is_named_by_a_path() {
+    for (path, good) in [
+        ("root:inventory", true),
+        ("2xqj8a", true),
+        ("user:alice:things", true),
+        ("Root::x", false),
+        ("root:", false),
+        ("", false),
+        ("root/inventory", false),
+    ] {
+        let parsed = Policy::parse(&json!({"inventory": path}));
+        assert_eq!(parsed.is_ok(), good, "{path}");
+        if let Err(errors) = parsed {
+            let said = errors[0].to_string();
+            assert!(
+                said.contains("spec.inventory") && said.contains("root:inventory"),
+                "{said}"
+            );
+        }
+    }
+}
+
+#[test]
 fn every_test_of_a_clause() {
     let app: Labels<'_> = &[("app", "web")];
     let prod: Labels<'_> = &[("env", "prod")];

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use atoll_agent::Options;
 use atoll_client::{Client, Config, Kubeconfig};
 
@@ -46,11 +46,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn read_join(path: &Path) -> anyhow::Result<atoll_wire::join::JoinFile> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the join file {}", path.display()))?;
-    atoll_agent::read_join_file(&text)
-        .map_err(anyhow::Error::msg)
-        .with_context(|| format!("{}: make one with `atoll edges add`", path.display()))
+    let read = std::fs::read(path).map_err(|error| error.to_string());
+    let text = read.and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is no text".into()));
+    text.and_then(|text| atoll_agent::read_join_file(&text))
+        .map_err(|why| {
+            let path = path.display();
+            anyhow!("--join {path}: {why}. `atoll edges add NAME -o FILE` at the center makes a join file")
+        })
 }
 
 /// A client for an edge's API server.
@@ -58,11 +60,23 @@ pub(crate) fn edge_client(
     kubeconfig: Option<&Path>,
     context: Option<&str>,
 ) -> anyhow::Result<Client> {
-    let kubeconfig = match kubeconfig {
-        Some(path) => Kubeconfig::load(&[path])?,
-        None => Kubeconfig::load_default()?,
+    let what = "the kubeconfig of the edge's own API server";
+    let (kubeconfig, from) = match kubeconfig {
+        Some(path) => {
+            // A file that is not there would count as an empty one.
+            std::fs::metadata(path)
+                .map_err(|why| anyhow!("--kubeconfig {}: {why}; name {what}", path.display()))?;
+            let from = format!("--kubeconfig {}", path.display());
+            (Kubeconfig::load(&[path])?, from)
+        }
+        None => (
+            Kubeconfig::load_default()?,
+            "$KUBECONFIG, else ~/.kube/config".to_owned(),
+        ),
     };
-    let mut config = Config::from_kubeconfig(&kubeconfig, context)?;
+    let mut config = Config::from_kubeconfig(&kubeconfig, context).map_err(|why| {
+        anyhow!("{from}: {why}; choose with --context, or name {what} with --kubeconfig")
+    })?;
     config.user_agent = concat!("atoll-agent/", env!("CARGO_PKG_VERSION")).to_owned();
     Ok(Client::new(&config)?)
 }
