@@ -105,11 +105,19 @@ pub(super) async fn pass(
     if steps.is_empty() {
         return Ok(Outcome::Waits(remaining));
     }
-    let progress = stream::iter(batches(steps).into_iter().map(Ok))
+    let ends: Vec<End> = stream::iter(batches(steps).into_iter().map(Ok::<_, Status>))
         .map_ok(|batch| carry_out(deletion, registry, cluster, batch))
         .try_buffer_unordered(AT_ONCE)
-        .try_fold(false, |any, one| async move { Ok::<_, Status>(any | one) })
+        .try_collect()
         .await?;
+    let mut progress = false;
+    for end in ends {
+        match end {
+            End::Changed => progress = true,
+            End::Lost => {}
+            End::Refused(why) => drop(remaining.refusals.insert(why)),
+        }
+    }
     // Only lost races: what won them makes events, and the fallback looks again.
     Ok(if progress {
         Outcome::Again
@@ -274,28 +282,37 @@ fn batches(steps: Vec<Step>) -> Vec<Batch> {
     batches
 }
 
-/// True when something changed.
+/// How a batch ended.
+enum End {
+    /// Something went or was asked to go.
+    Changed,
+    /// Something else was quicker.
+    Lost,
+    /// A hook said no: why. A person may do something about it.
+    Refused(String),
+}
+
 async fn carry_out(
     deletion: &Deletion,
     registry: &Registry,
     cluster: &str,
     batch: Batch,
-) -> Result<bool, Status> {
+) -> Result<End, Status> {
+    let end = |changed: bool| if changed { End::Changed } else { End::Lost };
     match batch {
-        Batch::Remove(sweep) => {
-            deletion
-                .append(
-                    registry,
-                    Append {
-                        checks: sweep.checks,
-                        writes: sweep.writes,
-                    },
-                )
-                .await
-        }
+        Batch::Remove(sweep) => deletion
+            .append(
+                registry,
+                Append {
+                    checks: sweep.checks,
+                    writes: sweep.writes,
+                },
+            )
+            .await
+            .map(end),
         Batch::Ask(key) => {
             let Some(parts) = ObjectKey::parse(&key) else {
-                return Ok(false);
+                return Ok(End::Lost);
             };
             let _permit = deletion.permits.acquire().await.map_err(Status::internal)?;
             let id = ResourceId::builtin(parts.group, parts.resource);
@@ -310,8 +327,9 @@ async fn carry_out(
                 )
                 .await
             {
-                Ok(_) => Ok(true),
-                Err(status) if status.is_conflict() => Ok(false),
+                Ok(_) => Ok(End::Changed),
+                Err(status) if status.is_conflict() => Ok(End::Lost),
+                Err(status) if status.code == 403 => Ok(End::Refused(status.message.to_string())),
                 Err(status) => Err(status),
             }
         }

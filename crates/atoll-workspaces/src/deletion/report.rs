@@ -1,10 +1,12 @@
 //! What a logical cluster that cannot go yet says about itself. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use atoll_kube::Timestamp;
 use serde_json::{Value, json};
 
+/// So many refusals are told.
+const MOST_REFUSALS: usize = 3;
 /// The condition that tells how far the deletion is.
 const CONDITION: &str = "WorkspaceContentDeleted";
 
@@ -15,6 +17,8 @@ pub(crate) struct Remaining {
     pub(crate) resources: BTreeMap<String, u64>,
     /// Instances by the finalizer that holds them.
     pub(crate) finalizers: BTreeMap<String, u64>,
+    /// Why instances may not be deleted (yet).
+    pub(crate) refusals: BTreeSet<String>,
 }
 
 impl Remaining {
@@ -39,6 +43,10 @@ impl Remaining {
             .map(|(name, count)| format!("{name} has {count} resource instances"))
             .collect();
         let mut message = format!("Some resources are remaining: {}", resources.join(", "));
+        for refusal in self.refusals.iter().take(MOST_REFUSALS) {
+            message.push_str("; ");
+            message.push_str(refusal);
+        }
         if self.finalizers.is_empty() {
             return ("SomeResourcesRemain", message);
         }
@@ -117,6 +125,13 @@ mod tests {
             (&json!("False"), &json!("SomeResourcesRemain"))
         );
         assert!(!report(&mut object, &remaining, Timestamp(9_000)));
+        remaining.refusals.insert("answer first".to_owned());
+        assert!(report(&mut object, &remaining, Timestamp(0)));
+        let message = object["status"]["conditions"][0]["message"]
+            .as_str()
+            .unwrap();
+        assert!(message.ends_with("instances; answer first"), "{message}");
+        remaining.refusals.clear();
         remaining.hold("example.com/wait");
         assert!(report(&mut object, &remaining, Timestamp(9_000)));
         let condition = &object["status"]["conditions"][0];
