@@ -89,3 +89,51 @@ fn nothing_is_ready_before_every_edge_has_reported() {
         }
     });
 }
+
+#[test]
+fn kubectl_waits_for_a_rollout_at_the_edge() {
+    let Some(mut fleet) = Fleet::start() else {
+        return;
+    };
+    let web = deployment("web", "a", 2);
+    fleet.center.apply("root:p", &(SHOP.to_owned() + &web));
+    fleet.policy("a", "    wantSingletonReportedState: true\n");
+    let rollout = |fleet: &Fleet, timeout: &str| {
+        let wait = format!("--timeout={timeout}");
+        let what = ["rollout", "status", "deployment/web", "-n", "shop", &wait];
+        fleet.center.kubectl("root:p", &what)
+    };
+    let said = rollout(&fleet, "50s").expect();
+    assert!(said.contains("successfully rolled out"), "{said}");
+    // The generations of the edge and of the center are no longer the same.
+    fleet.at_the_edge(
+        &["deployment", "web", "-n", "shop"],
+        r#"{"spec":{"minReadySeconds":1}}"#,
+    );
+    let changed = web.replace("image: nginx", "image: nginx:2");
+    fleet.center.apply("root:p", &changed);
+    rollout(&fleet, "50s").expect();
+    fleet.edge_shows(
+        &["deployment", "web", "-n", "shop"],
+        "/spec/template/spec/containers/0/image",
+        &json!("nginx:2"),
+    );
+    // While nobody is there to do it, it is not done.
+    fleet.kill_agent();
+    let changed = web.replace("image: nginx", "image: nginx:3");
+    fleet.center.apply("root:p", &changed);
+    let why = rollout(&fleet, "2s").refused();
+    assert!(why.contains("timed out"), "{why}");
+    fleet.start_agent();
+    rollout(&fleet, "50s").expect();
+    let status = |fleet: &Fleet| {
+        let web = fleet
+            .center
+            .get("root:p", &["deployment", "web", "-n", "shop"]);
+        web.unwrap()["status"].clone()
+    };
+    let before = status(&fleet);
+    fleet.kill_agent();
+    fleet.center.restart();
+    assert_eq!(status(&fleet), before);
+}

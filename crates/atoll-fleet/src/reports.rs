@@ -13,6 +13,7 @@ use atoll_placement::place::ObjectIndex;
 use atoll_placement::{Destination, Destinations};
 use atoll_store::{AppendError, Revision, Write};
 use atoll_wire::{CopyId, ToAgent};
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -41,6 +42,8 @@ pub(crate) struct Change {
     pub(crate) copy: CopyId,
     /// `None`: the copy is gone.
     pub(crate) value: Option<Reported>,
+    /// The status as it came, for an object that shows it. It is shown when what is kept of it is durable, never before.
+    pub(crate) raw: Option<Bytes>,
 }
 
 /// What one message of an agent said, and what to answer when that is durable.
@@ -142,6 +145,7 @@ impl Reporter {
         } else {
             self.append(&changes).await?
         };
+        self.show_raw(&mut batches);
         self.take_over(changes, revision);
         for batch in batches {
             // A session that ended meanwhile needs no answer.
@@ -197,6 +201,22 @@ impl Reporter {
             .fetch_add(1, Ordering::Relaxed);
         self.position.last = sequence;
         Ok(revision)
+    }
+
+    /// Statuses as they came, also where nothing that is kept of them changed.
+    fn show_raw(&self, batches: &mut [Batch]) {
+        let raw =
+            |change: &mut Change| Some((change.object, change.destination, change.raw.take()?));
+        let changes = batches.iter_mut().flat_map(|b| &mut b.changes);
+        let mut found = changes.filter_map(raw).peekable();
+        if found.peek().is_some() {
+            let mut world = self.shared.world.write();
+            for (object, destination, status) in found {
+                if world.objects.contains_key(&object) {
+                    world.raw.insert(object, (destination, status));
+                }
+            }
+        }
     }
 
     /// What is durable enters the picture, and whoever shows it is told.

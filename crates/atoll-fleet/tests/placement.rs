@@ -586,6 +586,21 @@ async fn one_deployment(center: &Center) -> String {
     uid
 }
 
+/// The edge connected again, when something that came behind whatever the start has written is there and reported.
+async fn witnessed(center: &Center, uid: &str, disk: Disk) -> Edge {
+    let mut edge = Edge::connect(center, uid, disk).await.behaving(rolled_out);
+    edge.quiet().await;
+    center.config("p1", "witness", "1").await;
+    let spec = json!({"clusterSelectors": [{"matchLabels": {"site": "a"}}], "downsync": [{"resources": ["configmaps"]}]});
+    center.policy("p1", "witness", spec).await;
+    edge.until("the witness", |e| e.disk.configs().len() == 1)
+        .await;
+    center
+        .status_when("p1", "witness", |s| counts(s) == [1, 1, 0, 0, 0])
+        .await;
+    edge
+}
+
 /// As an edge would say it: in its own generations, at its own time.
 fn rolled_out(item: &atoll_wire::Item) -> (atoll_wire::ErrorKind, serde_json::Value) {
     let _ = item;
@@ -666,19 +681,7 @@ fn a_returned_status_is_the_same_after_a_restart_and_goes_when_nobody_wants_it()
         center.crash().await;
 
         let center = Center::open(&directory).await;
-        let mut edge = Edge::connect(&center, &uid, disk)
-            .await
-            .behaving(rolled_out);
-        edge.quiet().await;
-        // Something else comes behind whatever the start has written.
-        center.config("p1", "witness", "1").await;
-        let spec = json!({"clusterSelectors": [{"matchLabels": {"site": "a"}}], "downsync": [{"resources": ["configmaps"]}]});
-        center.policy("p1", "witness", spec).await;
-        edge.until("the witness", |e| e.disk.configs().len() == 1)
-            .await;
-        center
-            .status_when("p1", "witness", |s| counts(s) == [1, 1, 0, 0, 0])
-            .await;
+        let edge = witnessed(&center, &uid, disk).await;
         let after = center
             .object_when("p1", &deployments(), web, "web", |_| true)
             .await;
@@ -692,6 +695,42 @@ fn a_returned_status_is_the_same_after_a_restart_and_goes_when_nobody_wants_it()
         center
             .object_when("p1", &deployments(), web, "web", |o| !returned(o))
             .await;
+    });
+}
+
+#[test]
+fn what_is_shown_of_a_status_is_durable() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let uid = one_deployment(&center).await;
+        let mut edge = Edge::connect(&center, &uid, Disk::default()).await;
+        edge.until("placed", |e| e.disk.copies.len() == 1).await;
+        let copies: Vec<_> = edge.disk.copies.keys().cloned().collect();
+        let replicas = |n: i64| {
+            move |_: &atoll_wire::Item| {
+                let status = json!({"replicas": n, "conditions": [{"type": "A", "message": "only as it came"}]});
+                (atoll_wire::ErrorKind::None, status)
+            }
+        };
+        // The second is appended some time after the first: reports are paced.
+        for n in [1, 2] {
+            edge = edge.behaving(replicas(n));
+            edge.report(&copies).await;
+        }
+        let web = Some("default");
+        let before = center
+            .object_when("p1", &deployments(), web, "web", |o| {
+                o.pointer("/status/replicas") == Some(&json!(2))
+            })
+            .await;
+        let disk = edge.cut();
+        center.crash().await;
+        let center = Center::open(&directory).await;
+        let _edge = witnessed(&center, &uid, disk).await;
+        let after = center
+            .object_when("p1", &deployments(), web, "web", |_| true)
+            .await;
+        assert_eq!(after["status"], before["status"]);
     });
 }
 

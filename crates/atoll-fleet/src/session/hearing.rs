@@ -29,7 +29,6 @@ impl Stream {
             .reports
             .fetch_add(copies as u64, Ordering::Relaxed);
         let mut changes = Vec::with_capacity(copies);
-        let mut raw = Vec::new();
         {
             let world = self.shared.world.read();
             for destination in about {
@@ -47,20 +46,16 @@ impl Stream {
                     if desired.is_none() && !removed {
                         continue;
                     }
-                    if !copy.status.is_empty() && wants_status(&world, index) {
-                        raw.push((index, (*destination, copy.status.clone())));
-                    }
+                    let shown = !copy.status.is_empty() && wants_status(&world, index);
                     changes.push(Change {
                         destination: *destination,
                         object: index,
                         copy: id.clone(),
                         value: Some(reported(&world, index, desired, copy)),
+                        raw: shown.then(|| copy.status.clone()),
                     });
                 }
             }
-        }
-        if !raw.is_empty() {
-            self.shared.world.write().raw.extend(raw);
         }
         let sequence = report.sequence;
         self.hand_over(changes, about, ReportAck { sequence }).await
@@ -127,6 +122,7 @@ impl Stream {
                     object,
                     copy: copy.clone(),
                     value: None,
+                    raw: None,
                 }
             })
         });
