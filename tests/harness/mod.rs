@@ -22,6 +22,7 @@ use std::{
 use serde_json::Value;
 
 pub mod http;
+pub mod proxy;
 pub mod real_edge;
 
 /// The binary under test.

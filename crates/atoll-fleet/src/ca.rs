@@ -16,10 +16,8 @@ use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, pem::PemObj
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate, X509CertificationRequest};
 
-/// How long an agent's certificate is valid.
+/// How long an agent's certificate is valid, unless another time is given.
 pub const VALIDITY: Duration = Duration::from_secs(24 * 3600);
-/// When it is to be renewed.
-pub const RENEW_AFTER: Duration = Duration::from_secs(16 * 3600);
 /// Clocks differ a little.
 const SKEW: Duration = Duration::from_secs(300);
 /// How long the authority itself is valid.
@@ -58,6 +56,7 @@ pub struct FleetCa {
     issuer: Issuer<'static, KeyPair>,
     der: CertificateDer<'static>,
     pem: String,
+    validity: Duration,
 }
 
 impl FleetCa {
@@ -99,7 +98,24 @@ impl FleetCa {
             issuer,
             der,
             pem: cert.to_owned(),
+            validity: VALIDITY,
         })
+    }
+
+    /// Signs certificates that are valid for so long.
+    #[must_use]
+    pub fn valid_for(self, validity: Duration) -> Self {
+        FleetCa { validity, ..self }
+    }
+
+    /// How long a certificate signed now is valid.
+    pub fn validity(&self) -> Duration {
+        self.validity
+    }
+
+    /// When a certificate signed now is to be renewed: a third of its time is left then for trying.
+    pub fn renew_after(&self) -> Duration {
+        self.validity * 2 / 3
     }
 
     /// The authority's certificate, PEM.
@@ -130,7 +146,7 @@ impl FleetCa {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.not_before = when(now, SKEW, false).into();
-        params.not_after = when(now, VALIDITY, true).into();
+        params.not_after = when(now, self.validity, true).into();
         params.serial_number = Some(SerialNumber::from(rand::random::<[u8; 16]>().to_vec()));
         csr.params = params;
         let leaf = csr.signed_by(&self.issuer).map_err(request)?;
@@ -260,7 +276,7 @@ mod tests {
                 expired: false
             })
         );
-        let later = NOW.plus(VALIDITY + Duration::from_secs(60));
+        let later = NOW.plus(ca.validity() + Duration::from_secs(60));
         assert_eq!(
             ca.verify(&leaf, later),
             Some(Presented {
@@ -268,6 +284,21 @@ mod tests {
                 expired: true
             })
         );
+    }
+
+    #[test]
+    fn a_shorter_time_is_kept() {
+        let ca = ca().valid_for(Duration::from_secs(30));
+        assert_eq!(ca.renew_after(), Duration::from_secs(20));
+        let identity = AgentIdentity {
+            inventory: "i".into(),
+            destination: "d".into(),
+        };
+        let leaf = leaf(&ca.sign(&csr(), &identity, NOW).unwrap());
+        for (after, expired) in [(29, false), (31, true)] {
+            let at = NOW.plus(Duration::from_secs(after));
+            assert_eq!(ca.verify(&leaf, at).unwrap().expired, expired);
+        }
     }
 
     #[test]

@@ -82,8 +82,8 @@ impl AgentService {
         Ok(Response::new(Certificates {
             chain_pem,
             center_ca_pem: self.shared.center_ca_pem.clone(),
-            not_after_unix: seconds(now.plus(ca::VALIDITY)),
-            renew_after_unix: seconds(now.plus(ca::RENEW_AFTER)),
+            not_after_unix: seconds(now.plus(self.shared.ca.validity())),
+            renew_after_unix: seconds(now.plus(self.shared.ca.renew_after())),
         }))
     }
 

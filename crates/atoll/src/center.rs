@@ -47,6 +47,8 @@ pub(crate) struct CenterOptions {
     pub(crate) home_workspaces: bool,
     /// Which users do.
     pub(crate) home_creator_groups: Vec<String>,
+    /// How long an agent's certificate is valid.
+    pub(crate) agent_certificate_ttl: Duration,
     /// Added to each fsync of the log.
     pub(crate) sync_delay: Option<Duration>,
 }
@@ -65,6 +67,7 @@ impl CenterOptions {
             names: Vec::new(),
             home_workspaces: true,
             home_creator_groups: vec!["system:authenticated".to_owned()],
+            agent_certificate_ttl: atoll_fleet::ca::VALIDITY,
             sync_delay: None,
         }
     }
@@ -153,7 +156,8 @@ impl Center {
             doors,
             registry: registry.clone(),
             ca: FleetCa::from_pem(&authority.certificate_pem, &authority.key_pem)
-                .context("the fleet's certificate authority cannot be used")?,
+                .context("the fleet's certificate authority cannot be used")?
+                .valid_for(options.agent_certificate_ttl),
             center_ca_pem: root.serving.authority_pem.clone(),
             grace: None,
         })

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::ArgAction;
@@ -43,6 +44,9 @@ pub(crate) struct Args {
     /// A further name for the serving certificate.
     #[arg(long, value_name = "NAME")]
     external_hostname: Option<String>,
+    /// How long an agent's certificate is valid, as 90s, 30m or 24h; it is renewed when a third of that is left.
+    #[arg(long, default_value = "24h", value_name = "TIME", value_parser = certificate_ttl)]
+    agent_certificate_ttl: Duration,
     /// Give every user a home workspace at first use.
     #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     enable_home_workspaces: bool,
@@ -65,6 +69,27 @@ pub(crate) struct Args {
     test_sync_delay_ms: Option<u64>,
     #[command(flatten)]
     ignored: Ignored,
+}
+
+/// Reads `90s`, `30m`, `24h` or `2d`.
+fn certificate_ttl(text: &str) -> Result<Duration, String> {
+    const LEAST: u64 = 10;
+    const MOST: u64 = 365 * 86_400;
+    let usage = || "write a number with s, m, h or d behind it, such as 24h".to_owned();
+    let unit = text.chars().last().ok_or_else(usage)?;
+    let number = &text[..text.len() - unit.len_utf8()];
+    let number: u64 = number.parse().map_err(|_| usage())?;
+    let each = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(usage()),
+    };
+    match number.checked_mul(each) {
+        Some(seconds @ LEAST..=MOST) => Ok(Duration::from_secs(seconds)),
+        _ => Err("it must be between 10s and 365d".to_owned()),
+    }
 }
 
 /// Runs the center until SIGINT or SIGTERM.
@@ -99,9 +124,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             names: args.external_hostname.into_iter().collect(),
             home_workspaces: args.enable_home_workspaces,
             home_creator_groups: args.home_workspaces_home_creator_groups,
-            sync_delay: args
-                .test_sync_delay_ms
-                .map(std::time::Duration::from_millis),
+            agent_certificate_ttl: args.agent_certificate_ttl,
+            sync_delay: args.test_sync_delay_ms.map(Duration::from_millis),
             ..CenterOptions::new(
                 args.root_directory,
                 SocketAddr::new(args.bind_address, args.secure_port),
@@ -121,4 +145,30 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             again = stop_signal() => again.and_then(|()| bail!("stopped at once, as asked")),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        for (text, seconds) in [
+            ("10s", Some(10)),
+            ("30m", Some(1800)),
+            ("24h", Some(86_400)),
+            ("2d", Some(172_800)),
+            ("9s", None),
+            ("366d", None),
+            ("24", None),
+            ("h", None),
+            ("", None),
+            ("-1h", None),
+            ("1ü", None),
+            ("99999999999999999999h", None),
+        ] {
+            let read = certificate_ttl(text).ok();
+            assert_eq!(read, seconds.map(Duration::from_secs), "{text}");
+        }
+    }
 }
