@@ -75,30 +75,36 @@ fn an_edge_that_is_not_accepted_keeps_what_it_has() {
 }
 
 #[test]
-fn an_edge_registered_anew_is_a_new_one() {
+fn an_edge_registered_anew_takes_over_what_its_predecessor_left() {
     let Some(mut fleet) = placed() else { return };
+    fleet
+        .edge
+        .kubectl(&["create", "configmap", "theirs", "-n", "shop"])
+        .expect();
+    let adopted = config_map("theirs", "b", "", "k: old");
+    fleet.center.apply("root:p", &adopted);
+    fleet.policy("b", "    takeover: Adopt\n");
+    fleet.is_current("b", 2);
+    let uid = fleet.edge.get(&C).unwrap()["metadata"]["uid"].clone();
     fleet
         .center
         .atoll(&["edges", "remove", "e1", "--inventory", "root:inventory"])
         .expect();
-    // The running agent is sent away; what runs stays.
+    // The running agent is sent away; what runs stays, and is nobody's to heal.
     let log = fleet.scratch.path().join("agent.log");
-    let sent_away = |times: usize| {
-        eventually("the old agent is refused", || {
-            let said = read(&log);
-            if said.matches("does not exist (any more)").count() >= times {
-                Ok(())
-            } else {
-                Err(said)
-            }
-        });
-    };
-    sent_away(1);
-    fleet.edge_shows(&C, "/data/k", &json!("old"));
+    eventually("the old agent is detached", || {
+        let said = read(&log);
+        if said.contains("detached") {
+            Ok(())
+        } else {
+            Err(said)
+        }
+    });
+    fleet.at_the_edge(&C, r#"{"data":{"k":"drift"}}"#);
     let old_join = fleet.scratch.path().join("old.join.yaml");
     std::fs::copy(fleet.join_file("e1"), &old_join).unwrap();
     fleet.join("e1", &["place=here"]).expect();
-    // The old agent, started again with all that it has, is not the new edge.
+    // The old agent, started again with all that it has, is not the new edge, and still heals nothing.
     fleet.kill_agent();
     let old = agent(
         &old_join,
@@ -106,6 +112,7 @@ fn an_edge_registered_anew_is_a_new_one() {
         &fleet.state_directory(),
     );
     says(&old, "does not exist (any more)");
+    fleet.edge_shows(&C, "/data/k", &json!("drift"));
     assert!(fleet.condition("e1", "ManagedClusterJoined").is_err());
     drop(old);
     // Nor are its state directory and key good for it.
@@ -118,9 +125,24 @@ fn an_edge_registered_anew_is_a_new_one() {
     let fresh = fleet.scratch.path().join("fresh");
     let _new = agent(&fleet.join_file("e1"), &fleet.edge.kubeconfig(), &fresh);
     fleet.is_available("e1");
-    // Nothing is taken over silently, and nothing is deleted.
-    fleet.policy_says("a", "Conflict");
+    // The copies of the center's own objects are the new destination's, the objects as they were.
+    fleet.is_current("a", 2);
+    fleet.is_current("b", 2);
     fleet.edge_shows(&C, "/data/k", &json!("old"));
+    assert_eq!(fleet.edge.get(&C).unwrap()["metadata"]["uid"], uid);
+    fleet
+        .center
+        .apply("root:p", &config_map("c", "a", "", "k: new"));
+    fleet.edge_shows(&C, "/data/k", &json!("new"));
+    // It is in charge of them as its predecessor was: what was adopted is released, all else removed.
+    for policy in ["a", "b"] {
+        fleet
+            .center
+            .kubectl("root:p", &["delete", "bindingpolicy", policy])
+            .expect();
+    }
+    fleet.edge_lacks(&C);
+    fleet.is_released(&["cm", "theirs", "-n", "shop"]);
 }
 
 #[test]

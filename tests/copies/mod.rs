@@ -10,14 +10,17 @@ use crate::{
 };
 
 mod cleaning;
+mod connection;
 mod consent;
 mod destination;
 mod farewell;
 mod fields;
 mod order;
 mod problems;
+mod race;
 mod removal;
 mod status;
+mod words;
 
 pub const SHOP: &str = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
 

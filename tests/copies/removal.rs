@@ -212,3 +212,60 @@ fn a_removal_that_looks_like_an_accident_is_held() {
         }
     });
 }
+
+#[test]
+fn an_edge_is_emptied_before_it_leaves_when_that_is_asked_for() {
+    let Some(fleet) = Fleet::start() else { return };
+    fleet
+        .edge
+        .kubectl(&["create", "namespace", "shop"])
+        .expect();
+    fleet
+        .edge
+        .kubectl(&["create", "configmap", "theirs", "-n", "shop"])
+        .expect();
+    let objects = config_map("c", "a", "", "k: v") + &config_map("theirs", "b", "", "k: v");
+    fleet
+        .center
+        .apply("root:p", &(SHOP.to_owned() + &objects + &gadgets()));
+    fleet.policy("a", "");
+    fleet.policy("b", "    takeover: Adopt\n");
+    fleet.is_current("a", 3);
+    fleet.is_current("b", 2);
+    let remove = |more: &[&str]| {
+        let mut arguments = vec!["edges", "remove", "e1", "--inventory", "root:inventory"];
+        arguments.extend_from_slice(more);
+        fleet.center.atoll(&arguments)
+    };
+    // Something at the edge is in the way: the edge stays in the fleet, and says why.
+    let hold = r#"{"metadata":{"finalizers":["example.com/wait"]}}"#;
+    fleet.at_the_edge(&["cm", "c", "-n", "shop"], hold);
+    let why = remove(&["--purge", "--timeout", "3"]).refused();
+    assert!(why.contains("has not confirmed"), "{why}");
+    fleet
+        .center
+        .get("root:inventory", &["managedcluster", "e1"])
+        .unwrap();
+    let free = r#"{"metadata":{"finalizers":null}}"#;
+    fleet.at_the_edge(&["cm", "c", "-n", "shop"], free);
+    let said = remove(&["--purge"]).expect();
+    assert!(said.contains("is removed"), "{said}");
+    // Gone when the command has ended, not some time later.
+    let cm = fleet.edge.get(&["cm", "c", "-n", "shop"]);
+    assert!(cm.unwrap_err().contains("NotFound"));
+    // What came along, what was adopted and what was never ours stays.
+    fleet.edge.get(&["namespace", "shop"]).unwrap();
+    fleet.edge.get(&["cm", "theirs", "-n", "shop"]).unwrap();
+    fleet.is_released(&["cm", "theirs", "-n", "shop"]);
+    let gone = fleet
+        .center
+        .get("root:inventory", &["managedcluster", "e1"]);
+    assert!(gone.unwrap_err().contains("NotFound"));
+    let status = fleet.center.get("root:p", &["bindingpolicy", "a"]).unwrap();
+    assert_eq!(status["status"]["counts"]["expected"], 0);
+}
+
+/// A CRD that is selected itself.
+fn gadgets() -> String {
+    definition("gadgets", "Gadget", "app: a")
+}

@@ -3,8 +3,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use atoll_wire::{
-    AgentClient, Certificates, EnrolRequest, PING_EVERY, Ping, RenewRequest, SILENCE_LIMIT,
-    ToAgent, ToCenter, join::JoinFile, to_agent,
+    AgentClient, Certificates, EnrolRequest, PING_EVERY, Ping, RefusedReason, RenewRequest,
+    SILENCE_LIMIT, ToAgent, ToCenter, join::JoinFile, to_agent,
 };
 use base64::Engine as _;
 use http::Uri;
@@ -29,6 +29,8 @@ const WINDOW: usize = 64;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long one question waits for its answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the connection tells the agent.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub(crate) enum News {
     Said(Box<to_agent::Message>),
     /// The stream is gone.
     Disconnected,
+    /// The center does not know this destination (any more).
+    Unknown,
 }
 
 /// Why there is no session.
@@ -50,6 +54,9 @@ pub enum CenterError {
     /// The center refused to enrol this agent; trying again does not help.
     #[error("the center refused this agent: {0}")]
     Refused(String),
+    /// The center does not know this destination (any more).
+    #[error("the center refused this agent: {0}")]
+    Unknown(String),
     /// The center refused, for now.
     #[error("the center refused this session: {message}")]
     NotNow {
@@ -72,8 +79,8 @@ impl From<tonic::Status> for CenterError {
             Code::Unauthenticated
             | Code::PermissionDenied
             | Code::InvalidArgument
-            | Code::FailedPrecondition
-            | Code::NotFound => CenterError::Refused(status.message().to_owned()),
+            | Code::FailedPrecondition => CenterError::Refused(status.message().to_owned()),
+            Code::NotFound => CenterError::Unknown(status.message().to_owned()),
             _ => CenterError::Unreachable(format!("{}: {}", status.code(), status.message())),
         }
     }
@@ -128,8 +135,13 @@ impl Center {
                 pause = FIRST_PAUSE;
             }
             let wait = match ended {
-                Ok(()) => pause,
-                Err(error @ CenterError::Refused(_)) if !self.identity.is_enrolled() => {
+                Ok(()) => {
+                    pause = FIRST_PAUSE;
+                    continue;
+                }
+                Err(error @ (CenterError::Refused(_) | CenterError::Unknown(_)))
+                    if !self.identity.is_enrolled() =>
+                {
                     return Err(error);
                 }
                 Err(error @ (CenterError::Join(_) | CenterError::Identity(_))) => {
@@ -137,10 +149,9 @@ impl Center {
                 }
                 Err(error) => {
                     tracing::warn!(%error, again_in = ?pause, "no session with the center; the edge goes on with what it last heard");
-                    if let CenterError::NotNow { pause, .. } = error {
-                        pause
-                    } else {
-                        pause
+                    match error {
+                        CenterError::NotNow { pause, .. } => pause,
+                        _ => pause,
                     }
                 }
             };
@@ -153,7 +164,11 @@ impl Center {
         if !self.identity.is_enrolled() {
             self.enrol().await?;
         } else if self.identity.wants_renewal() {
-            self.renew().await?;
+            let renewed = self.renew().await;
+            if let Err(CenterError::Unknown(_)) = &renewed {
+                let _ = tell.send(News::Unknown).await;
+            }
+            renewed?;
         }
         let (up, messages) = mpsc::channel(WINDOW);
         let mut client = AgentClient::new(self.channel(true).await?);
@@ -161,26 +176,33 @@ impl Center {
         if tell.send(News::Connected(up.clone())).await.is_err() {
             return Ok(());
         }
-        let mut down = client
-            .session(ReceiverStream::new(messages))
-            .await?
-            .into_inner();
-        let renew_at = Instant::now()
-            + Duration::from_secs(
-                (self.identity.renew_after - crate::identity::now_unix()).max(60) as u64,
-            );
+        let answer = client.session(ReceiverStream::new(messages));
+        let mut down = match in_time(ANSWER_TIMEOUT, answer).await? {
+            Ok(answer) => answer.into_inner(),
+            Err(status) => {
+                if status.code() == Code::Unauthenticated {
+                    // Whatever our clock says: the center takes the certificate for expired.
+                    self.identity.renew_after = 0;
+                }
+                return Err(status.into());
+            }
+        };
+        let renew_at = Instant::now() + self.identity.until_renewal();
         let mut heard = Instant::now();
         let mut ping = heard + PING_EVERY;
         loop {
             tokio::select! {
                 message = down.message() => match message? {
-                    None => return Ok(()),
+                    None => return Err(CenterError::Unreachable("the center ended the session".into())),
                     Some(ToAgent { message, .. }) => {
                         heard = Instant::now();
                         ping = heard + PING_EVERY;
                         match message {
                             None | Some(to_agent::Message::Pong(_)) => {}
                             Some(to_agent::Message::Refused(refused)) => {
+                                if refused.reason() == RefusedReason::Unknown {
+                                    let _ = tell.send(News::Unknown).await;
+                                }
                                 let pause = Duration::from_secs(u64::from(refused.retry_after_seconds)).max(FIRST_PAUSE).min(Duration::from_secs(60));
                                 let pause = if refused.retry_after_seconds == 0 { Duration::from_secs(30) } else { pause };
                                 return Err(CenterError::NotNow { message: refused.message, pause });
@@ -195,9 +217,8 @@ impl Center {
                 },
                 () = tokio::time::sleep_until(ping) => {
                     let message = ToCenter::new("", Ping {});
-                    if up.send(message).await.is_err() {
-                        return Ok(());
-                    }
+                    // When there is no room, something else is on its way already.
+                    let _ = up.try_send(message);
                     ping = Instant::now() + PING_EVERY;
                 }
                 () = tokio::time::sleep_until(heard + SILENCE_LIMIT) => return Err(CenterError::Unreachable("nothing heard for too long".into())),
@@ -213,9 +234,8 @@ impl Center {
             token: self.join.token.clone(),
             csr_der: self.identity.signing_request()?,
         };
-        let answer = AgentClient::new(self.channel(false).await?)
-            .enrol(request)
-            .await?;
+        let mut client = AgentClient::new(self.channel(false).await?);
+        let answer = in_time(ANSWER_TIMEOUT, client.enrol(request)).await??;
         tracing::info!(edge = %self.join.name, "enrolled: the join file has done its work");
         self.accept(answer.into_inner()).await
     }
@@ -224,9 +244,9 @@ impl Center {
         let request = RenewRequest {
             csr_der: self.identity.signing_request()?,
         };
-        let answer = AgentClient::new(self.channel(true).await?)
-            .renew(request)
-            .await?;
+        let mut client = AgentClient::new(self.channel(true).await?);
+        let answer = in_time(ANSWER_TIMEOUT, client.renew(request)).await??;
+        tracing::info!("the certificate is renewed");
         self.accept(answer.into_inner()).await
     }
 
@@ -258,9 +278,7 @@ impl Center {
             Endpoint::from_shared(format!("http://{}:{}", uri_host(&self.host), self.port))
                 .map_err(|e| CenterError::Join(e.to_string()))?;
         let connecting = endpoint.connect_with_connector(connect);
-        let channel = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
-            .await
-            .map_err(|_| CenterError::Unreachable("no connection in time".into()))?;
+        let channel = in_time(CONNECT_TIMEOUT, connecting).await?;
         channel.map_err(|error| CenterError::Unreachable(causes(&error)))
     }
 
@@ -299,6 +317,16 @@ impl Center {
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(config)
     }
+}
+
+/// Nothing is waited for for ever: a connection may die without a word at any moment.
+async fn in_time<T>(
+    limit: Duration,
+    waited_for: impl Future<Output = T>,
+) -> Result<T, CenterError> {
+    tokio::time::timeout(limit, waited_for)
+        .await
+        .map_err(|_| CenterError::Unreachable("no answer in time".into()))
 }
 
 fn uri_host(host: &str) -> String {

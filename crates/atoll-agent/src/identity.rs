@@ -8,7 +8,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use atoll_client::{ClientError, Patch};
@@ -88,6 +88,13 @@ impl Identity {
     /// Whether the certificate should be renewed now.
     pub(crate) fn wants_renewal(&self) -> bool {
         now_unix() >= self.renew_after
+    }
+
+    /// How long a session may last before the certificate is renewed. Not less than a little: clocks that differ must not make a session end as soon as it began.
+    pub(crate) fn until_renewal(&self) -> Duration {
+        let least = (self.not_after - self.renew_after).clamp(1, 60);
+        let left = (self.renew_after - now_unix()).max(least);
+        Duration::from_secs(left.unsigned_abs())
     }
 
     /// A signing request (DER) for the key.
@@ -241,6 +248,23 @@ mod tests {
             Identity::load(directory.path(), &join("e")),
             Err(IdentityError::Another { .. })
         ));
+    }
+
+    #[test]
+    fn a_session_lasts_until_renewal_but_never_no_time() {
+        let mut identity = Identity::generate("d").unwrap();
+        let now = now_unix();
+        for (renew_after, not_after, least, most) in [
+            (now + 600, now + 900, 590, 600),
+            // The center's clock is behind: what it just gave is to be renewed already.
+            (now - 600, now - 300, 60, 60),
+            (now - 6, now - 3, 3, 3),
+            (0, 0, 1, 1),
+        ] {
+            (identity.renew_after, identity.not_after) = (renew_after, not_after);
+            let left = identity.until_renewal().as_secs();
+            assert!((least..=most).contains(&left), "{left}");
+        }
     }
 
     #[test]

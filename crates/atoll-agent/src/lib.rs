@@ -19,7 +19,7 @@ pub mod plan;
 mod report;
 pub mod state;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use atoll_client::{Client, ClientError};
 use atoll_wire::join::JoinFile;
@@ -72,11 +72,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         edge: client,
         state_directory,
     } = options;
-    let edge = Edge {
-        client,
-        kinds: Arc::default(),
-        destination: join.destination.as_str().into(),
-    };
+    let edge = Edge::new(client, &join.destination);
     let (mut journal, mut state) = Journal::open(&state_directory)?;
     let known = Identity::load(&state_directory, &join)?;
     // Without a past of its own the agent first looks at what the edge has on record: it must know what is ours before it hears anything.

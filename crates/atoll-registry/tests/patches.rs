@@ -55,6 +55,31 @@ async fn every_patch_type_changes_what_it_says() {
     assert_eq!(status.code, 400);
 }
 
+/// As a genuine Kubernetes 1.36 does it.
+#[tokio::test]
+async fn apply_with_a_version_nothing_has_only_creates() {
+    let w = World::new().await;
+    let at = w.at("u1/default", "v1/configmaps");
+    let call = at.call(Some("a"));
+    let apply = |version: &str| {
+        let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "resourceVersion": version}, "data": {"k": "v"}});
+        let forced = WriteOptions {
+            force: true,
+            ..options()
+        };
+        let body = atoll_registry::Body::Value(config);
+        let (registry, call) = (&w.registry, &call);
+        async move { registry.patch(call, PatchType::Apply, body, &forced).await }
+    };
+    let made = apply("1").await.unwrap();
+    assert!(made.created);
+    let version = made.value().unwrap()["metadata"]["resourceVersion"].clone();
+    assert_ne!(version, "1");
+    assert_eq!(apply("1").await.unwrap_err().code, 409);
+    assert!(!apply("0").await.unwrap().created);
+    assert!(!apply(version.as_str().unwrap()).await.unwrap().created);
+}
+
 #[tokio::test]
 async fn apply_creates_what_is_missing_and_keeps_the_record() {
     let w = World::new().await;

@@ -49,6 +49,11 @@
 //!   cannot reach its edge's API server sends an error report; it never invents a status.
 //! - Between [`Welcome`] with [`Resumption::Held`] and [`Resumed`] the agent keeps everything: the center lost a part of its past (it was restored from a backup). It may receive
 //!   items for copies it does not hold, and nothing else; a [`Desired`] without a cursor completes nothing and leaves the agent's cursor as it is.
+//! - Refused as [`RefusedReason::Unknown`], the agent is detached: what runs at the edge stays as it is and is neither changed nor healed any more, also after a restart,
+//!   until a [`Welcome`].
+//! - A destination that was registered anew at the same edge takes a copy over from its predecessor when the center says that the predecessor is gone
+//!   ([`Welcome::gone`]), when the predecessor's record names the very object, and when it is a copy of the same payload object. A copy's identity holds the
+//!   object's uid, so that another center's records never fit.
 //!
 //! # Hubs
 //!

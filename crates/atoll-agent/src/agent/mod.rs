@@ -39,6 +39,8 @@ struct View {
     seen: Option<Seen>,
     /// As the last apply left it: anything else means that somebody changed it.
     expected: Option<Expected>,
+    /// Seen while it was worked on: whether that is news is known when the work has ended.
+    meanwhile: Option<Seen>,
 }
 
 /// What the edge should go on showing.
@@ -130,6 +132,7 @@ impl Agent {
                     None => return Ok(()),
                     Some(News::Connected(up)) => self.connected(up).await,
                     Some(News::Disconnected) => self.disconnected(),
+                    Some(News::Unknown) => self.detach()?,
                     Some(News::Said(message)) => self.hear(*message).await?,
                 },
                 Some((key, sight)) = self.sights.recv() => {

@@ -18,6 +18,8 @@ use crate::{
     state::{Doomed, Fact, fact, journal::JournalError},
 };
 
+/// How long a connection waits for what the edge says of itself.
+const QUICKLY: std::time::Duration = std::time::Duration::from_secs(2);
 /// How many copies one message holds.
 const CHUNK: usize = 500;
 
@@ -67,20 +69,22 @@ impl Agent {
             batches: VecDeque::new(),
         });
         let (kubernetes_version, claims) = self.facts().await;
+        let others = tokio::time::timeout(QUICKLY, self.edge.others()).await;
         let hello = Hello {
             cursor: self.state.cursor.clone(),
             digest: self.state.digest().to_bytes().into(),
             agent_version: env!("CARGO_PKG_VERSION").into(),
             kubernetes_version,
             claims,
+            // Unknown to the center is only who was asked for.
+            others: others.ok().and_then(Result::ok).unwrap_or_default(),
         };
         self.say(hello).await;
     }
 
     /// What the edge is. Empty while its API server cannot be reached.
     async fn facts(&self) -> (String, BTreeMap<String, String>) {
-        let quickly = std::time::Duration::from_secs(2);
-        let version = tokio::time::timeout(quickly, self.edge.client.get("/version")).await;
+        let version = tokio::time::timeout(QUICKLY, self.edge.client.get("/version")).await;
         let version = match version {
             Ok(Ok(version)) => version["gitVersion"]
                 .as_str()
@@ -93,7 +97,7 @@ impl Agent {
             version.clone(),
         )]);
         let system = tokio::time::timeout(
-            quickly,
+            QUICKLY,
             self.edge.client.get("/api/v1/namespaces/kube-system"),
         )
         .await;
@@ -113,11 +117,37 @@ impl Agent {
         self.flush_at = None;
     }
 
+    /// The center does not know this edge (any more).
+    pub(super) fn detach(&mut self) -> Result<(), JournalError> {
+        if !self.state.detached {
+            tracing::warn!(
+                copies = self.state.copies.len(),
+                "detached: the center does not know this edge (any more). What runs here stays as it is and is not healed any more; \
+                 stop this agent, or register the edge anew with `atoll edges add`"
+            );
+            self.record(&[fact::Kind::Detached(true).into()])?;
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self) -> Result<(), JournalError> {
+        if self.state.detached {
+            self.record(&[fact::Kind::Detached(false).into()])?;
+            let ids: Vec<CopyId> = self.state.copies.keys().cloned().collect();
+            ids.iter().for_each(|id| self.due(id));
+        }
+        Ok(())
+    }
+
     /// Takes in one message of the center.
     pub(super) async fn hear(&mut self, message: to_agent::Message) -> Result<(), JournalError> {
         use to_agent::Message as M;
         match message {
-            M::Welcome(welcome) => self.welcome(&welcome),
+            M::Welcome(welcome) => {
+                self.attach()?;
+                self.edge.heard_gone(&welcome.gone);
+                self.welcome(&welcome);
+            }
             M::List(_) => self.list().await,
             M::Desired(desired) => self.desired(desired).await?,
             M::Bodies(bodies) => {

@@ -34,6 +34,9 @@ pub(super) enum Done {
 impl Agent {
     /// Begins what can be begun. Returns when to look again at the latest.
     pub(super) fn begin_work(&mut self) -> Result<Option<Millis>, JournalError> {
+        if self.state.detached {
+            return Ok(None);
+        }
         let now = self.now();
         let plan = plan(
             &self.state,
@@ -126,6 +129,7 @@ impl Agent {
                     Ok(applied) => self.applied(&id, applied)?,
                     Err(refusal) => self.fail(&id, refusal),
                 }
+                self.catch_up(&id);
                 if again {
                     self.phases.insert(id, Phase::Due);
                 }
@@ -251,10 +255,28 @@ impl Agent {
             .collect()
     }
 
+    /// What was seen while the copy was worked on, if it is newer than what the work returned.
+    fn catch_up(&mut self, id: &CopyId) {
+        let Some(view) = self.views.get_mut(id) else {
+            return;
+        };
+        let Some(seen) = view.meanwhile.take() else {
+            return;
+        };
+        let older = |than: &Seen| than.uid == seen.uid && !seen.is_newer(than);
+        if !view.seen.as_ref().is_some_and(older) {
+            self.saw(id, seen);
+        }
+    }
+
     fn saw(&mut self, id: &CopyId, seen: Seen) {
         let Some(copy) = self.state.copies.get(id) else {
             return;
         };
+        if matches!(self.phases.get(id), Some(Phase::Working { .. })) {
+            self.views.entry(id.clone()).or_default().meanwhile = Some(seen);
+            return;
+        }
         let is_owner = copy.owned.as_ref().is_some_and(|o| o.edge_uid == seen.uid);
         if !is_owner {
             return;
@@ -288,10 +310,95 @@ impl Agent {
         if !self.state.copies.contains_key(id) {
             return;
         }
-        if let Some(View { seen, expected }) = self.views.get_mut(id) {
-            *seen = None;
-            *expected = None;
+        if let Some(view) = self.views.get_mut(id) {
+            *view = View::default();
         }
         self.due(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use atoll_client::{Client, Config};
+    use atoll_wire::{Item, ObjectRef};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        edge::Edge,
+        state::{State, journal::Journal},
+    };
+
+    fn object(version: &str, replicas: u64) -> serde_json::Value {
+        json!({"metadata": {"name": "w", "namespace": "s", "uid": "u", "generation": 1, "resourceVersion": version}, "status": {"replicas": replicas}})
+    }
+
+    fn seen(version: &str, replicas: u64) -> Sight {
+        Sight::Seen(Seen::parse(&object(version, replicas).to_string()).unwrap())
+    }
+
+    /// A controller may be quicker than our own note of what we made.
+    #[tokio::test]
+    async fn what_is_seen_during_the_work_is_not_lost() {
+        let id = CopyId {
+            cluster: "c".into(),
+            uid: "1".into(),
+        };
+        let item = Item {
+            copy: Some(id.clone()),
+            object: Some(ObjectRef {
+                group: "apps".into(),
+                resource: "deployments".into(),
+                namespace: "s".into(),
+                name: "w".into(),
+                namespaced: true,
+                ..ObjectRef::default()
+            }),
+            render_hash: "r".into(),
+            ..Item::default()
+        };
+        for (sights, expected) in [
+            // Nothing but what we made; an older state; a newer one; the newest of several.
+            (vec![], 0),
+            (vec![seen("9", 5)], 0),
+            (vec![seen("11", 5)], 5),
+            (vec![seen("11", 5), seen("12", 6)], 6),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let (mut journal, mut state) = Journal::open(directory.path()).unwrap();
+            let facts = [fact::Kind::Desired(item.clone()).into()];
+            journal.record(&mut state, &facts).unwrap();
+            let client = Client::new(&Config::new("https://127.0.0.1:1")).unwrap();
+            let mut agent = Agent::new(Edge::new(client, "d"), journal, State::clone(&state));
+            agent
+                .phases
+                .insert(id.clone(), Phase::Working { again: false });
+            for sight in sights {
+                agent.see("apps/deployments", sight);
+            }
+            let owned = Owned {
+                copy: Some(id.clone()),
+                edge_uid: "u".into(),
+                applied: "r".into(),
+                generation: 1,
+                ..Owned::default()
+            };
+            let applied = Applied {
+                owned: Some(owned),
+                object: object("10", 0),
+                waiting: None,
+            };
+            let done = Done::Applied {
+                id: id.clone(),
+                render: "r".into(),
+                result: Ok(applied),
+            };
+            agent.finished(done).await.unwrap();
+            let status = agent.views[&id].seen.as_ref().unwrap().status.clone();
+            let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
+            assert_eq!(status, json!({"replicas": expected}));
+            assert!(agent.dirty.contains(&id), "it is told");
+            assert_eq!(agent.phases[&id], Phase::Settled);
+        }
     }
 }

@@ -3,10 +3,10 @@
 //! [`decide`] is pure: from what is there to what to do. The rest carries it out by server-side apply with force, so that the payload's fields are ours and
 //! all others are left alone. An object is on record as ours *before* it is made.
 
-use atoll_client::{Client, ClientError, Request};
+use atoll_client::{Client, ClientError, Patch, Request};
 use atoll_wire::{ErrorKind, Item, ObjectRef};
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::Method;
 use serde_json::{Value, json};
 
 use super::{
@@ -15,6 +15,9 @@ use super::{
     kinds::Served,
 };
 use crate::{plan, state::Owned};
+
+/// A resourceVersion that no object ever has: an apply that asks for it creates, or is refused with a conflict.
+const NOBODYS_VERSION: &str = "1";
 
 /// What stands at the edge after an apply.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,12 +34,22 @@ pub struct Applied {
 #[derive(Debug, PartialEq)]
 enum Step {
     Create,
-    Apply { adopt: bool },
+    Apply {
+        adopt: bool,
+    },
+    /// Take it over from a destination that is gone.
+    Inherit(String),
     Leave,
     Refuse(ErrorKind, String),
 }
 
-fn decide(item: &Item, owned: Option<&Owned>, live: Option<&Value>, destination: &str) -> Step {
+fn decide(
+    item: &Item,
+    owned: Option<&Owned>,
+    live: Option<&Value>,
+    destination: &str,
+    is_gone: impl Fn(&str) -> bool,
+) -> Step {
     let Some(live) = live else {
         return Step::Create;
     };
@@ -72,6 +85,9 @@ fn decide(item: &Item, owned: Option<&Owned>, live: Option<&Value>, destination:
         return Step::Leave;
     }
     if let Some(other) = label.filter(|&l| l != destination) {
+        if is_gone(other) {
+            return Step::Inherit(other.to_owned());
+        }
         return Step::Refuse(
             ErrorKind::Conflict,
             format!("the object belongs to destination {other} of another center or agent"),
@@ -121,7 +137,8 @@ impl Edge {
         let wanted = prepare(body, item, &served, &self.destination)?;
         let path = served.object(&object.namespace, &object.name);
         let live = self.client.find(&path).await?;
-        match decide(item, owned, live.as_ref(), &self.destination) {
+        let is_gone = |other: &str| self.is_gone(other);
+        match decide(item, owned, live.as_ref(), &self.destination, is_gone) {
             Step::Refuse(error, message) => Err(Refusal::new(error, message)),
             Step::Leave => {
                 let object = live.unwrap_or_default();
@@ -140,8 +157,19 @@ impl Edge {
                 let made = self.create(&path, item, wanted).await?;
                 self.finish(item, false, made).await
             }
+            Step::Inherit(from) => {
+                let live = live.unwrap_or_default();
+                self.inherit(&from, &path, item, wanted, live).await
+            }
             Step::Apply { adopt } => {
-                let adopted = adopt || owned.is_some_and(|o| o.adopted);
+                let mut adopted = adopt || owned.is_some_and(|o| o.adopted);
+                if let Some(o) = owned.filter(|o| o.edge_uid.is_empty())
+                    && let Some(copy) = &o.copy
+                    && let Some((_, before)) = self.record_of(&self.destination, copy).await?
+                {
+                    // The last attempt came as far as the record.
+                    adopted |= before;
+                }
                 if adopt {
                     let uid = live
                         .as_ref()
@@ -161,6 +189,45 @@ impl Edge {
                 }
             }
         }
+    }
+
+    /// Takes a copy over that a destination left which is gone, if that had this very object on record for the same payload object. Nothing is deleted by this.
+    async fn inherit(
+        &self,
+        from: &str,
+        path: &str,
+        item: &Item,
+        wanted: Value,
+        live: Value,
+    ) -> Result<Applied, Refusal> {
+        let copy = item.copy.clone().unwrap_or_default();
+        let uid = live["metadata"]["uid"].as_str().unwrap_or_default();
+        let record = self.record_of(from, &copy).await?;
+        let Some((_, adopted)) = record.filter(|(owned, _)| owned == uid) else {
+            return Err(Refusal::new(
+                ErrorKind::Conflict,
+                format!(
+                    "the object says that it belongs to destination {from}, which this center does not know, and is not on its record as a copy of this object: \
+                     take the label {LABEL} off it, then it is treated as anybody's"
+                ),
+            ));
+        };
+        self.put_record(item, uid, adopted).await?;
+        let made = if item.create_only {
+            let relabel = json!({"metadata": {"uid": uid, "labels": {LABEL: &*self.destination}}});
+            let path = format!("{path}?fieldManager={MANAGER}");
+            self.client.patch(&path, Patch::Merge, &relabel).await?
+        } else {
+            self.update(path, item, wanted, Some(&live)).await?
+        };
+        if let Err(error) = self.drop_record_of(from, &copy).await {
+            tracing::warn!(%error, %from, "a record of a destination that is gone stays at the edge");
+        }
+        Ok(Applied {
+            owned: Some(note(item, adopted, &made)),
+            waiting: waits(item, &made),
+            object: made,
+        })
     }
 
     /// Where the object's kind is served.
@@ -191,16 +258,18 @@ impl Edge {
 
     async fn create(&self, path: &str, item: &Item, mut wanted: Value) -> Result<Value, Refusal> {
         if item.initial_only.is_empty() {
-            return self.make(path, MANAGER, &wanted).await;
+            return self.make(path, MANAGER, wanted).await;
         }
-        self.make(path, INITIAL_MANAGER, &wanted).await?;
+        let made = self.make(path, INITIAL_MANAGER, wanted.clone()).await?;
+        let uid = made["metadata"]["uid"].clone();
+        wanted["metadata"]["uid"] = uid.clone();
         let initial: Vec<Value> = parse(&item.initial_only)
             .filter_map(|p| p.only(&wanted))
             .collect();
         parse(&item.initial_only).for_each(|p| drop(p.take(&mut wanted)));
-        let made = send_apply(&self.client, path, MANAGER, &wanted).await?.1;
+        let made = send_apply(&self.client, path, MANAGER, &wanted).await?;
         // The first manager keeps only what is the edge's from now on.
-        let mut rest = json!({"apiVersion": wanted["apiVersion"], "kind": wanted["kind"], "metadata": {"name": wanted["metadata"]["name"]}});
+        let mut rest = json!({"apiVersion": wanted["apiVersion"], "kind": wanted["kind"], "metadata": {"name": wanted["metadata"]["name"], "uid": uid}});
         initial
             .into_iter()
             .for_each(|fields| merge(&mut rest, fields));
@@ -208,23 +277,16 @@ impl Edge {
         Ok(made)
     }
 
-    /// Server-side apply that is to create. When something was there after all, we wrote over fields of a stranger's object: it stays, and is not ours.
-    async fn make(&self, path: &str, manager: &str, wanted: &Value) -> Result<Value, Refusal> {
-        match send_apply(&self.client, path, manager, wanted).await? {
-            (StatusCode::CREATED, made) => Ok(made),
-            (_, found) => {
-                let made_now = found
-                    .pointer("/metadata/managedFields")
-                    .and_then(Value::as_array)
-                    .is_none_or(|m| m.iter().all(|f| f["manager"] == manager));
-                match made_now {
-                    true => Ok(found),
-                    false => Err(Refusal::new(
-                        ErrorKind::AlreadyExists,
-                        "somebody else made the object at the same moment",
-                    )),
-                }
-            }
+    /// Server-side apply that only creates: had somebody made the object since we looked, nothing of it is written over.
+    async fn make(&self, path: &str, manager: &str, mut wanted: Value) -> Result<Value, Refusal> {
+        wanted["metadata"]["resourceVersion"] = json!(NOBODYS_VERSION);
+        match send_apply(&self.client, path, manager, &wanted).await {
+            Ok(made) => Ok(made),
+            Err(error) if error.is_conflict() => Err(Refusal::new(
+                ErrorKind::AlreadyExists,
+                "somebody else made the object at the same moment",
+            )),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -247,12 +309,11 @@ impl Edge {
         if let Handover::Give(fields) = &change {
             send_apply(&self.client, path, INITIAL_MANAGER, fields).await?;
         }
-        match send_apply(&self.client, path, MANAGER, &wanted).await {
-            Ok((_, made)) => match change {
+        let sent = send_apply(&self.client, path, MANAGER, &wanted).await;
+        match sent.map_err(Refusal::from) {
+            Ok(made) => match change {
                 Handover::TakeBack(empty) => {
-                    Ok(send_apply(&self.client, path, INITIAL_MANAGER, &empty)
-                        .await?
-                        .1)
+                    Ok(send_apply(&self.client, path, INITIAL_MANAGER, &empty).await?)
                 }
                 Handover::Nothing | Handover::Give(_) => Ok(made),
             },
@@ -311,20 +372,20 @@ async fn send_apply(
     path: &str,
     manager: &str,
     object: &Value,
-) -> Result<(StatusCode, Value), Refusal> {
+) -> Result<Value, ClientError> {
     let path = format!("{path}?fieldManager={manager}&force=true");
     let request =
         Request::new(Method::PATCH, path).body("application/apply-patch+yaml", object.to_string());
     let answer = client.request(request).await?;
     let value = serde_json::from_slice(&answer.body).unwrap_or_default();
     if answer.code.is_success() {
-        return Ok((answer.code, value));
+        return Ok(value);
     }
     let status = serde_json::from_value(value).map_err(|_| ClientError::Answer {
         server: client.origin().to_owned(),
         why: format!("{} without a Status", answer.code),
     })?;
-    Err(ClientError::Status(Box::new(status)).into())
+    Err(ClientError::Status(Box::new(status)))
 }
 
 #[cfg(test)]
@@ -362,7 +423,11 @@ mod tests {
             ..Item::default()
         };
         let check = |item: &Item, owned: Option<Owned>, live: Option<Value>, expected: &str| {
-            let step = format!("{:?}", decide(item, owned.as_ref(), live.as_ref(), "me"));
+            let gone = |other: &str| other == "gone";
+            let step = format!(
+                "{:?}",
+                decide(item, owned.as_ref(), live.as_ref(), "me", gone)
+            );
             assert!(step.starts_with(expected), "{step}, not {expected}");
         };
         check(&plain, None, None, "Create");
@@ -410,6 +475,13 @@ mod tests {
             Some(live("u", Some("another"))),
             "Refuse(Conflict",
         );
+        check(
+            &plain,
+            None,
+            Some(live("u", Some("gone"))),
+            "Inherit(\"gone\")",
+        );
+        check(&implicit, None, Some(live("u", Some("gone"))), "Leave");
         check(&once, Some(owned("u")), Some(live("u", None)), "Leave");
         check(&implicit, None, Some(live("u", None)), "Leave");
         check(&implicit, None, Some(live("u", Some("another"))), "Leave");

@@ -8,7 +8,10 @@ pub mod records;
 pub mod remove;
 pub mod watch;
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use atoll_client::{Client, ClientError};
 use atoll_wire::ErrorKind;
@@ -31,6 +34,31 @@ pub struct Edge {
     pub kinds: Arc<Kinds>,
     /// Which destination it is.
     pub destination: Arc<str>,
+    /// Destinations that left records here and that the center does not know any more.
+    pub gone: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Edge {
+    /// An edge seen as one destination.
+    pub fn new(client: Client, destination: &str) -> Self {
+        Edge {
+            client,
+            kinds: Arc::default(),
+            destination: destination.into(),
+            gone: Arc::default(),
+        }
+    }
+
+    /// Takes in which of [`Edge::others`] the center does not know.
+    pub fn heard_gone(&self, gone: &[String]) {
+        let mut known = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = gone.iter().cloned().collect();
+    }
+
+    fn is_gone(&self, destination: &str) -> bool {
+        let known = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        known.contains(destination)
+    }
 }
 
 /// Why a copy is not as it should be.

@@ -3,8 +3,11 @@
 //! `ConfigMap atoll-agent/copies-<destination>-<shard>`, one data entry per copy. An entry is written before its object is, so that there is no moment at which an
 //! object of ours is not on record; it goes when the center has noted the removal.
 
-use atoll_client::{ClientError, Patch};
+use std::collections::BTreeSet;
+
+use atoll_client::{ClientError, Patch, Request};
 use atoll_wire::{CopyId, Item, ObjectRef};
+use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -143,16 +146,31 @@ impl Edge {
         };
         // A record holds strings, numbers and booleans only.
         let text = serde_json::to_string(&record).unwrap_or_default();
-        self.patch_record(&copy, Value::String(text)).await
+        self.patch_record(&self.destination, &copy, Value::String(text))
+            .await
     }
 
     /// Drops a copy's record.
     pub async fn drop_record(&self, copy: &CopyId) -> Result<(), ClientError> {
-        self.patch_record(copy, Value::Null).await
+        self.drop_record_of(&self.destination, copy).await
     }
 
-    async fn patch_record(&self, copy: &CopyId, entry: Value) -> Result<(), ClientError> {
-        let name = map_name(&self.destination, shard(copy));
+    /// Drops the record that another destination left.
+    pub(super) async fn drop_record_of(
+        &self,
+        destination: &str,
+        copy: &CopyId,
+    ) -> Result<(), ClientError> {
+        self.patch_record(destination, copy, Value::Null).await
+    }
+
+    async fn patch_record(
+        &self,
+        destination: &str,
+        copy: &CopyId,
+        entry: Value,
+    ) -> Result<(), ClientError> {
+        let name = map_name(destination, shard(copy));
         let path = format!("{}/{name}?fieldManager={MANAGER}", maps());
         let change = json!({"data": {key(copy): entry.clone()}});
         match self.client.patch(&path, Patch::Merge, &change).await {
@@ -172,6 +190,38 @@ impl Edge {
             }
             done => done.map(drop),
         }
+    }
+
+    /// Other destinations that have records here.
+    pub async fn others(&self) -> Result<Vec<String>, ClientError> {
+        let form =
+            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+        let request = Request::new(Method::GET, maps()).accept(form);
+        let answer = self.client.request(request).await?;
+        let list: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let mut found = BTreeSet::new();
+        for map in list["items"].as_array().into_iter().flatten() {
+            let name = map.pointer("/metadata/name").and_then(Value::as_str);
+            let destination = name
+                .and_then(|name| name.strip_prefix("copies-")?.rsplit_once('-'))
+                .map(|(destination, _)| destination)
+                .filter(|other| *other != &*self.destination);
+            found.extend(destination.map(str::to_owned));
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    /// What a destination has on record about a copy: the uid of the object here, and whether it was adopted.
+    pub(super) async fn record_of(
+        &self,
+        destination: &str,
+        copy: &CopyId,
+    ) -> Result<Option<(String, bool)>, ClientError> {
+        let path = format!("{}/{}", maps(), map_name(destination, shard(copy)));
+        let map = self.client.find(&path).await?.unwrap_or_default();
+        let record = map["data"][key(copy)].as_str();
+        let record = record.and_then(|text| serde_json::from_str::<Record>(text).ok());
+        Ok(record.map(|record| (record.edge_uid, record.adopted)))
     }
 
     /// Everything on record for this destination, as copies without content.

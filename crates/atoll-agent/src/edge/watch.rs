@@ -134,6 +134,17 @@ impl Seen {
     }
 }
 
+impl Seen {
+    /// Whether this is a later state of the same object. Versions that are no numbers tell nothing: then what came later is taken for later.
+    pub fn is_newer(&self, than: &Seen) -> bool {
+        let number = |seen: &Seen| seen.resource_version.parse::<u64>().ok();
+        match (number(self), number(than)) {
+            (Some(this), Some(that)) => this > that,
+            _ => self.resource_version != than.resource_version,
+        }
+    }
+}
+
 /// Watches one kind until the receiver is gone. Answers `(key, sight)`.
 pub async fn watch(
     client: Client,

@@ -14,7 +14,7 @@ use bytes::Bytes;
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Fact {
     /// What happened.
-    #[prost(oneof = "fact::Kind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "fact::Kind", tags = "1, 2, 3, 4, 5, 6")]
     pub kind: Option<fact::Kind>,
 }
 
@@ -34,6 +34,9 @@ pub mod fact {
         Forgotten(super::CopyId),
         #[prost(message, tag = "5")]
         Heard(super::Cursor),
+        /// The center does not know this edge (any more), or knows it again.
+        #[prost(bool, tag = "6")]
+        Detached(bool),
     }
 }
 
@@ -107,6 +110,8 @@ pub struct State {
     pub cursor: Option<Cursor>,
     /// The copies.
     pub copies: BTreeMap<CopyId, Copy>,
+    /// The center said last that it does not know this edge: everything stays as it is.
+    pub detached: bool,
 }
 
 impl State {
@@ -115,6 +120,7 @@ impl State {
         match &fact.kind {
             None => {}
             Some(fact::Kind::Heard(cursor)) => self.cursor = Some(cursor.clone()),
+            Some(fact::Kind::Detached(detached)) => self.detached = *detached,
             Some(fact::Kind::Forgotten(copy)) => {
                 self.copies.remove(copy);
             }
@@ -189,6 +195,7 @@ impl State {
         });
         copies
             .chain(self.cursor.clone().map(fact::Kind::Heard))
+            .chain(self.detached.then_some(fact::Kind::Detached(true)))
             .map(Fact::from)
     }
 }
@@ -261,8 +268,15 @@ mod tests {
             doomed("b"),
             doomed("x"),
             heard.into(),
+            fact::Kind::Detached(true).into(),
         ]);
-        let two = state(&one.facts().collect::<Vec<_>>());
-        assert_eq!((one.copies, one.cursor), (two.copies, two.cursor));
+        let mut two = state(&one.facts().collect::<Vec<_>>());
+        assert_eq!(
+            (one.copies, one.cursor),
+            (two.copies.clone(), two.cursor.clone())
+        );
+        assert!(two.detached);
+        two.apply(&fact::Kind::Detached(false).into());
+        assert!(!two.detached);
     }
 }

@@ -11,7 +11,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
 /// How many messages wait for a session that is busy.
-pub(super) const INBOX: usize = 32;
+pub(super) const INBOX: usize = 256;
 
 /// Hands on what the agent says. Returns when it has been silent for too long, or when nobody took its words for as long; a stream that ends closes the
 /// inbox, and the session ends by itself after what was said.

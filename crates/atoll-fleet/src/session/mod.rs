@@ -5,6 +5,7 @@
 //!
 //! | module | its part |
 //! |---|---|
+//! | [`listen`] | hearing beside all else, so that silence is noticed |
 //! | [`open`] | the streams as others see them: waking and asking |
 //! | [`opening`] | who may speak for whom; a destination's first word |
 //! | [`logical`], [`vector`] | what a session remembers, and what it shares |
@@ -14,6 +15,7 @@
 mod bodies;
 mod difference;
 mod hearing;
+mod listen;
 mod logical;
 mod open;
 mod opening;
@@ -22,7 +24,6 @@ mod vector;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use atoll_placement::{Destination, Destinations};
 use atoll_wire::identity::AgentIdentity;
@@ -32,7 +33,7 @@ use atoll_wire::{
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
-use tokio_stream::{Stream as Inbound, StreamExt};
+use tokio_stream::Stream as Inbound;
 use tonic::Status;
 
 use logical::{Address, Logical, Mode, Sent};
@@ -95,25 +96,26 @@ pub(crate) async fn serve<S>(
     S: Inbound<Item = Result<ToCenter, Status>> + Unpin,
 {
     let uid = identity.destination.clone();
-    let outcome = converse(shared, reports, identity, &mut inbound, &out).await;
+    let (inbox, said) = mpsc::channel(listen::INBOX);
+    let outcome = tokio::select! {
+        outcome = converse(shared, reports, identity, said, &out) => outcome,
+        () = listen::listen(&mut inbound, inbox, SILENCE_LIMIT) => Err(End(None)),
+    };
     if let Err(End(Some(word))) = outcome {
         tracing::debug!(destination = %uid, why = %word.message, "a stream is refused");
         let _ = out.send(Ok(ToAgent::new(uid, word))).await;
     }
 }
 
-async fn converse<S>(
+async fn converse(
     shared: Arc<Shared>,
     reports: Reports,
     identity: AgentIdentity,
-    inbound: &mut S,
+    mut said: mpsc::Receiver<ToCenter>,
     out: &Outgoing,
-) -> Result<(), End>
-where
-    S: Inbound<Item = Result<ToCenter, Status>> + Unpin,
-{
+) -> Result<(), End> {
     // Who opens a stream is looked up with its first message: an agent that says nothing costs nothing.
-    let first = next(inbound).await?;
+    let first = said.recv().await.ok_or(End(None))?;
     let own = opening::owner(&shared, &identity)
         .await
         .map_err(|word| End(Some(word)))?;
@@ -141,8 +143,8 @@ where
     let handle = stream.handle.clone();
     loop {
         tokio::select! {
-            message = next(inbound) => {
-                let messages = and_what_is_there(message?, inbound).await;
+            message = said.recv() => {
+                let messages = and_what_is_there(message.ok_or(End(None))?, &mut said);
                 handle.last_heard.store(stream.shared.registry.now().0, Ordering::Relaxed);
                 stream.take_in(messages).await?;
             }
@@ -153,29 +155,13 @@ where
     }
 }
 
-/// The next message; silence ends the stream.
-async fn next<S>(inbound: &mut S) -> Result<ToCenter, End>
-where
-    S: Inbound<Item = Result<ToCenter, Status>> + Unpin,
-{
-    match tokio::time::timeout(SILENCE_LIMIT, inbound.next()).await {
-        Ok(Some(Ok(message))) => Ok(message),
-        _ => Err(End(None)),
-    }
-}
-
 /// A message and those that arrived already.
-async fn and_what_is_there<S>(first: ToCenter, inbound: &mut S) -> Vec<ToCenter>
-where
-    S: Inbound<Item = Result<ToCenter, Status>> + Unpin,
-{
+fn and_what_is_there(first: ToCenter, said: &mut mpsc::Receiver<ToCenter>) -> Vec<ToCenter> {
     let mut messages = vec![first];
     while messages.len() < AT_ONCE {
         // What ends the stream shows again when the next message is waited for.
-        match tokio::time::timeout(Duration::ZERO, inbound.next()).await {
-            Ok(Some(Ok(message))) => messages.push(message),
-            _ => break,
-        }
+        let Ok(message) = said.try_recv() else { break };
+        messages.push(message);
     }
     messages
 }

@@ -14,6 +14,9 @@ use crate::shared::Shared;
 
 const HELD: &str = "this center's log does not contain your cursor: it was restored from a backup, or is another center";
 
+/// The most destinations that an agent can ask after.
+const MOST_OTHERS: usize = 256;
+
 /// A Hello and who says it.
 pub(super) struct FirstWord {
     /// The destination's uid; empty: the stream's own.
@@ -103,6 +106,8 @@ struct Opened {
     known: bool,
     /// The agent has something, and not what it should.
     differs: bool,
+    /// Of the destinations that the agent asked after, those that there are not (any more).
+    gone: Vec<String>,
 }
 
 impl Stream {
@@ -124,6 +129,10 @@ impl Stream {
                 Some(handle) => self.say(Address::Handle(handle), refusal).await?,
                 None => return Err(End(Some(refusal))),
             }
+        }
+        if admitted.iter().any(|(_, w)| !w.hello.others.is_empty()) {
+            // Who is being registered this moment is not gone.
+            self.shared.caught_up().await;
         }
         let set: Destinations = admitted.iter().map(|(d, _)| d.0).collect();
         if set.contains(self.own.0) && self.carried.contains_key(&self.own) {
@@ -193,6 +202,9 @@ impl Stream {
             let held = SetDigest::from_bytes(&hello.digest).unwrap_or_default();
             let vector = self.shared.vectors.of(&world, destination);
             let wanted = self.shared.vectors.wanted(&world, &vector);
+            let others = hello.others.into_iter().take(MOST_OTHERS);
+            let gone = others.filter(|uid| world.destinations.by_uid(uid).is_none());
+            let gone = gone.collect();
             let current = held == wanted.digest;
             let empty = held == SetDigest::EMPTY;
             let (mode, sent) = if current {
@@ -228,24 +240,26 @@ impl Stream {
                 },
                 known,
                 differs: !current && !empty,
+                gone,
             });
         }
         (world.applied, opened)
     }
 
     async fn welcome(&self, revision: atoll_store::Revision, opened: &[Opened]) -> Result<(), End> {
-        let mut alike: BTreeMap<(i32, bool), Vec<Address>> = BTreeMap::new();
+        let mut alike: BTreeMap<(i32, bool, &[String]), Vec<Address>> = BTreeMap::new();
         for one in opened {
-            let key = (one.resumption as i32, !one.known);
+            let key = (one.resumption as i32, !one.known, one.gone.as_slice());
             alike.entry(key).or_default().push(one.address);
         }
-        for ((resumption, report_everything), addresses) in alike {
+        for ((resumption, report_everything, gone), addresses) in alike {
             let held = resumption == Resumption::Held as i32;
             let welcome = Welcome {
                 cursor: Some(self.shared.cursor(revision)),
                 resumption,
                 reason: if held { HELD.to_owned() } else { String::new() },
                 report_everything,
+                gone: gone.to_vec(),
             };
             self.say_all(&addresses, welcome).await?;
         }

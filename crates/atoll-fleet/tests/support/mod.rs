@@ -368,6 +368,7 @@ impl Edge {
             agent_version: "test".into(),
             kubernetes_version: "v1.36.0".into(),
             claims: BTreeMap::new(),
+            others: Vec::new(),
         };
         to_center.send(Ok(ToCenter::new(uid, hello))).await.unwrap();
         let from_center = service.connect(identity, ReceiverStream::new(inbound));

@@ -48,7 +48,9 @@ pub(crate) async fn patch(
     match modify::modify(&flow, Verb::Patch, part, propose).await? {
         Changed::Answer(answer) => Ok(answer),
         Changed::Missing(attempt) if kind == PatchType::Apply && part == Part::Main => {
-            let value = apply_to(&attempt, None, kind, &content, options.force)?;
+            let mut value = apply_to(&attempt, None, kind, &content, options.force)?;
+            // It is a condition on what is there; nothing is. One that no object has means: only if nothing is.
+            meta::remove(&mut value, "resourceVersion");
             let draft = Draft {
                 decoded: Decoded {
                     value,
@@ -114,7 +116,7 @@ fn apply_to(
             let config = configuration(attempt, content)?;
             if let Some(live) = live {
                 let asked = meta::resource_version(&config);
-                if !asked.is_empty() && asked != meta::resource_version(&live.value) {
+                if !matches!(asked, "" | "0") && asked != meta::resource_version(&live.value) {
                     let name = meta::name(&live.value);
                     return Err(Status::modified(&attempt.target.group_resource(), name));
                 }

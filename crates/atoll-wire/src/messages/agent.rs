@@ -63,6 +63,9 @@ pub struct Hello {
     /// Facts about the edge, for `ManagedCluster.status.clusterClaims`.
     #[prost(btree_map = "string, string", tag = "5")]
     pub claims: std::collections::BTreeMap<String, String>,
+    /// Other destinations whose agents left records at this edge.
+    #[prost(string, repeated, tag = "6")]
+    pub others: Vec<String>,
 }
 
 /// The answer to [`List`]: what the agent has recorded. May be split; the last part says so.

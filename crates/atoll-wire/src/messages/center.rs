@@ -67,6 +67,9 @@ pub struct Welcome {
     /// The agent must report every copy once (the center may have lost acknowledged reports).
     #[prost(bool, tag = "4")]
     pub report_everything: bool,
+    /// Of [`Hello::others`](super::Hello::others), those that are no destinations of this center (any more): copies of this center's objects that they left may be taken over.
+    #[prost(string, repeated, tag = "5")]
+    pub gone: Vec<String>,
 }
 
 /// Whether a session may change what the edge holds.
