@@ -132,14 +132,23 @@ pub fn render_implicit_namespace(name: &str) -> Rendered {
     finish(body, order::NAMESPACES, &Wishes::default())
 }
 
-/// The last step of every render: what is the edge's leaves the body, and it is hashed.
+/// The last step of a render: what is the edge's leaves the body, and it is hashed.
 pub(crate) fn finish(mut body: Value, order: OrderClass, wishes: &Wishes) -> Rendered {
+    leave_to_edge(&mut body, wishes);
+    seal(body.to_string().into_bytes(), order, wishes)
+}
+
+/// Removes what is the edge's.
+pub(crate) fn leave_to_edge(body: &mut Value, wishes: &Wishes) {
     for path in &wishes.edge_owned {
         if let Ok(path) = FieldPath::parse(path) {
-            path.remove(&mut body);
+            path.remove(body);
         }
     }
-    let body = body.to_string().into_bytes();
+}
+
+/// A body as it travels, hashed.
+pub(crate) fn seal(body: Vec<u8>, order: OrderClass, wishes: &Wishes) -> Rendered {
     let body_hash = Sha256::digest(&body).into();
     Rendered {
         body,

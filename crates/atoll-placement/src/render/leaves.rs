@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use atoll_kube::status::FieldError;
 use serde_json::Value;
 
+use crate::clean;
+
 use super::properties::Read;
 use super::protect;
 use super::template::{Meter, Template, TemplateError};
@@ -49,10 +51,14 @@ pub fn wants_expansion(object: &Value) -> bool {
 }
 
 /// Checks, when an object is written, the templates that it asks to be expanded: each fault with its field and position.
-pub fn check_templates(object: &Value) -> Vec<FieldError> {
+/// What does not travel is not looked at: annotations of tools may hold the templates once more, escaped.
+pub fn check_templates(group: &str, resource: &str, object: &Value) -> Vec<FieldError> {
     if !wants_expansion(object) {
         return Vec::new();
     }
+    let mut object = object.clone();
+    clean::clean(group, resource, &mut object);
+    let object = &object;
     let mut errors = Vec::new();
     for path in protect::IDENTITY {
         let value = protect::at(object, path).and_then(Value::as_str);
@@ -120,26 +126,37 @@ impl Leaves {
         &self.reads
     }
 
-    /// Expands them all in a copy of the object that they were compiled from.
-    pub(super) fn expand(
+    /// The text that each of them becomes, in their order.
+    pub(super) fn texts(
         &self,
-        object: &mut Value,
         properties: &BTreeMap<&str, &str>,
-    ) -> Result<(), LeafError> {
+    ) -> Result<Vec<String>, LeafError> {
         let mut meter = Meter::default();
-        for leaf in &self.leaves {
-            let text = leaf
-                .template
-                .run(&|name| properties.get(name).copied(), &mut meter)
-                .map_err(|error| LeafError {
-                    field: shown(&leaf.place),
-                    error,
-                })?;
+        self.leaves
+            .iter()
+            .map(|leaf| {
+                leaf.template
+                    .run(&|name| properties.get(name).copied(), &mut meter)
+                    .map_err(|error| LeafError {
+                        field: shown(&leaf.place),
+                        error,
+                    })
+            })
+            .collect()
+    }
+
+    /// Puts texts where they are, in a copy of the object that they were compiled from.
+    pub(super) fn put(&self, object: &mut Value, texts: impl IntoIterator<Item = String>) {
+        for (leaf, text) in self.leaves.iter().zip(texts) {
             if let Some(place) = find(object, &leaf.place) {
                 *place = Value::String(text);
             }
         }
-        Ok(())
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.leaves.len()
     }
 }
 

@@ -10,9 +10,9 @@
 //! | [`properties`], [`table`] | what is known of destinations, and which of it a render reads |
 //! | [`template`], [`leaves`] | Go templates inside texts, and where an object has them |
 //! | [`query`] | JSONPath, for removing and for setting |
-//! | [`transform`], [`customizer`], [`layer`], [`protect`] | what the two kinds say, and what they may not touch |
+//! | [`transform`], [`customizer`], [`layer`], `protect` | what the two kinds say, and what they may not touch |
 //! | [`recipe`] | all that shapes an object's copies, as data |
-//! | [`partition`], [`renderer`] | classes of equal input, and one render for each |
+//! | [`partition`], [`renderer`], `skeleton` | classes of equal input, and one render for each, quickly |
 //! | [`compare`] | what would change, in classes of equal difference |
 
 pub mod compare;
@@ -25,6 +25,7 @@ mod protect;
 pub mod query;
 pub mod recipe;
 pub mod renderer;
+mod skeleton;
 pub mod table;
 pub mod template;
 pub mod transform;

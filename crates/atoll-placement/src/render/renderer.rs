@@ -19,6 +19,7 @@ use super::leaves::{LeafError, Leaves};
 use super::partition::{self, Answer};
 use super::properties::{Properties, Read};
 use super::recipe::{Recipe, half};
+use super::skeleton::{self, Skeleton};
 
 /// The most Customizers that may concern one object.
 pub const MAX_LAYERS: usize = 64;
@@ -143,6 +144,7 @@ pub struct Renderer {
     recipe: Recipe,
     hash: [u8; 16],
     leaves: Leaves,
+    skeleton: Option<Skeleton>,
     /// It can be rendered nowhere.
     fault: Option<RenderError>,
     uniform: Option<Arc<Rendered>>,
@@ -178,12 +180,19 @@ impl Renderer {
                 readers.entry(read.clone()).or_default().1 |= 1 << at;
             }
         }
+        let mut skeleton = None;
+        if !leaves.is_empty() {
+            let mut marked = recipe.body.clone();
+            leaves.put(&mut marked, (0..leaves.len()).map(skeleton::mark));
+            bundle::leave_to_edge(&mut marked, &recipe.wishes);
+            skeleton = Skeleton::of(&marked, &recipe.body, leaves.len());
+        }
         let mut uniform = None;
         if fault.is_none() && leaves.is_empty() && recipe.layers.is_empty() {
             let rendered = bundle::finish(recipe.body.clone(), recipe.order, &recipe.wishes);
-            match too_large(&rendered) {
-                Some(error) => fault = Some(error),
-                None => uniform = Some(Arc::new(rendered)),
+            match within_limit(rendered) {
+                Err(error) => fault = Some(error),
+                Ok(rendered) => uniform = Some(Arc::new(rendered)),
             }
         }
         let mut hasher = Sha256::new();
@@ -192,6 +201,7 @@ impl Renderer {
         Renderer {
             hash: half(hasher),
             leaves,
+            skeleton,
             fault,
             uniform,
             reads,
@@ -301,7 +311,7 @@ impl Renderer {
         }
         let answered: Vec<(&Read, &Answer)> =
             self.active(input.layers).zip(&input.answers).collect();
-        let mut body = self.recipe.body.clone();
+        let mut texts = Vec::new();
         if !self.leaves.is_empty() {
             let properties: BTreeMap<&str, &str> = answered
                 .iter()
@@ -316,10 +326,14 @@ impl Renderer {
                     _ => None,
                 })
                 .collect();
-            self.leaves
-                .expand(&mut body, &properties)
-                .map_err(template_error)?;
+            texts = self.leaves.texts(&properties).map_err(template_error)?;
+            if let (Some(skeleton), 0) = (&self.skeleton, input.layers) {
+                let (order, wishes) = (self.recipe.order, &self.recipe.wishes);
+                return within_limit(bundle::seal(skeleton.fill(&texts), order, wishes));
+            }
         }
+        let mut body = self.recipe.body.clone();
+        self.leaves.put(&mut body, texts);
         let cluster = layer::cluster_of(answered.iter().copied());
         let mut budget = layer::BUDGET;
         for (at, layer) in self.recipe.layers.iter().enumerate() {
@@ -335,11 +349,14 @@ impl Renderer {
                     property: None,
                 })?;
         }
-        let rendered = bundle::finish(body, self.recipe.order, &self.recipe.wishes);
-        match too_large(&rendered) {
-            Some(error) => Err(error),
-            None => Ok(rendered),
-        }
+        within_limit(bundle::finish(body, self.recipe.order, &self.recipe.wishes))
+    }
+
+    /// The same without short cuts, for tests.
+    #[cfg(test)]
+    pub(super) fn without_skeleton(mut self) -> Renderer {
+        self.skeleton = None;
+        self
     }
 
     /// The set, split into classes of equal input: each destination is in exactly one. Classes are in the order of their
@@ -414,11 +431,12 @@ impl Renderer {
     }
 }
 
-fn too_large(rendered: &Rendered) -> Option<RenderError> {
+fn within_limit(rendered: Rendered) -> Result<Rendered, RenderError> {
     let len = rendered.body.len();
-    (len > MAX_BODY).then(|| {
-        object_error(format!(
+    if len > MAX_BODY {
+        return Err(object_error(format!(
             "the copy would have {len} bytes; {MAX_BODY} are the most"
-        ))
-    })
+        )));
+    }
+    Ok(rendered)
 }

@@ -255,6 +255,7 @@ proptest! {
             Renderer::new(recipe)
         };
         let (old, new) = (make(template, &chosen), make(other, &others));
+        let slow = make(template, &chosen).without_skeleton();
         if indexed {
             fleet.table.index(old.reads());
             fleet.table.index(new.reads());
@@ -272,6 +273,7 @@ proptest! {
             for d in &class.destinations {
                 prop_assert_eq!(&old.input(Destination(d), around), &class.input);
                 prop_assert_eq!(&copies[&d], &copy);
+                prop_assert_eq!(&slow.render(&class.input), &copy);
             }
             prop_assert_eq!(by_key.insert(old.key(&class.input), copy), None);
         }

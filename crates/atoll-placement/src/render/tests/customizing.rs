@@ -64,9 +64,10 @@ fn an_unknown_property_fails_there_only_and_is_named() {
 
 #[test]
 fn templates_are_checked_when_they_are_written() {
-    let annotations = json!({"control.kubestellar.io/expand-templates": "true"});
+    let annotations = json!({"control.kubestellar.io/expand-templates": "true",
+        "kubectl.kubernetes.io/last-applied-configuration": "{\"a\": \"{{ index . \\\"b\\\" }}\"}"});
     let object = json!({"kind": "X", "metadata": {"name": "{{ .a }}", "annotations": annotations}, "spec": {"a": [{"b": "x\n{{ nope }}"}], "c": "{{ .d }}"}});
-    let errors: Vec<String> = check_templates(&object)
+    let errors: Vec<String> = check_templates("x", "y", &object)
         .iter()
         .map(|e| format!("{}: {}", e.field, e.detail))
         .collect();
@@ -77,7 +78,7 @@ fn templates_are_checked_when_they_are_written() {
             "spec.a[0].b: template, at 2:4: there is no function \"nope\""
         ]
     );
-    assert!(check_templates(&json!({"metadata": {}, "spec": "{{"})).is_empty());
+    assert!(check_templates("x", "y", &json!({"metadata": {}, "spec": "{{"})).is_empty());
 }
 
 #[test]
