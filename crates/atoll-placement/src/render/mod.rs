@@ -7,7 +7,7 @@
 //!
 //! | module | its idea |
 //! |---|---|
-//! | [`properties`], [`table`] | what is known of destinations, and which of it a render reads |
+//! | [`properties`], [`table`], [`beside`] | what is known of destinations, and which of it a render reads |
 //! | [`template`], [`leaves`] | Go templates inside texts, and where an object has them |
 //! | [`query`] | JSONPath, for removing and for setting |
 //! | [`transform`], [`customizer`], [`layer`], `protect` | what the two kinds say, and what they may not touch |
@@ -15,6 +15,7 @@
 //! | [`partition`], [`renderer`], `skeleton` | classes of equal input, and one render for each, quickly |
 //! | [`compare`] | what would change, in classes of equal difference |
 
+pub mod beside;
 pub mod compare;
 pub mod customizer;
 pub mod layer;
@@ -33,6 +34,7 @@ pub mod transform;
 #[cfg(test)]
 mod tests;
 
+pub use beside::Beside;
 pub use customizer::Customizer;
 pub use layer::{Layer, LayerId, Layers};
 pub use leaves::check_templates;

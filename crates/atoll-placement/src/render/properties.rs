@@ -156,6 +156,13 @@ impl Given {
         given
     }
 
+    /// The same without labels, for whoever has them elsewhere ([`Beside`](super::Beside)).
+    #[must_use]
+    pub fn without_labels(mut self) -> Self {
+        self.labels.clear();
+        self
+    }
+
     pub(super) fn source(&self, source: Source) -> Option<&BTreeMap<String, String>> {
         match source {
             Source::Any | Source::Name => None,
@@ -200,8 +207,8 @@ fn texts(map: Option<&Value>) -> BTreeMap<String, String> {
 /// The destinations that have each value of one name. A destination in none of them does not have the name.
 pub type Groups<'a> = Vec<(Cow<'a, str>, Cow<'a, Destinations>)>;
 
-/// The properties of all destinations of an inventory. [`PropertyTable`](super::PropertyTable) holds them; whoever has
-/// them elsewhere implements this.
+/// The properties of all destinations of an inventory. [`PropertyTable`](super::PropertyTable) holds them,
+/// [`Beside`](super::Beside) what is not in the inventory's index; whoever has them elsewhere implements this.
 pub trait Properties {
     /// The value of one name, as `source` has it.
     fn get(&self, destination: Destination, source: Source, name: &str) -> Option<Cow<'_, str>>;

@@ -257,9 +257,12 @@ proptest! {
         let (old, new) = (make(template, &chosen), make(other, &others));
         let slow = make(template, &chosen).without_skeleton();
         if indexed {
-            fleet.table.index(old.reads());
-            fleet.table.index(new.reads());
+            for renderer in [&old, &new] {
+                fleet.table.index(renderer.reads());
+                fleet.others.index(&Beside::indexes(renderer.reads()));
+            }
         }
+        let beside = Beside { inventory: &fleet.inventory, others: &fleet.others };
         let places = fleet.places(&pool.iter().collect::<Vec<_>>());
         let around = Around { properties: &fleet.table, places: &places };
         let all = fleet.all();
@@ -283,6 +286,10 @@ proptest! {
             let alone = Around { properties: &fleet.given[d as usize], places: &places };
             prop_assert_eq!(old.input(Destination(d), alone), old.input(Destination(d), around));
         }
+        // And with the labels beside: the same classes.
+        let shown = |classes: Vec<Class>| classes.into_iter().map(|c| (c.input, c.destinations)).collect::<Vec<_>>();
+        let apart = Around { properties: &beside, places: &places };
+        prop_assert_eq!(shown(old.classes(&all, apart)), shown(old.classes(&all, around)));
         let (before, after): (Destinations, Destinations) = (
             all.iter().filter(|d| *d <= split).collect(),
             all.iter().filter(|d| d.saturating_mul(2) >= split).collect(),

@@ -20,6 +20,7 @@ struct Fleet {
     given: Vec<Given>,
     table: PropertyTable,
     inventory: Inventory,
+    others: PropertyTable,
 }
 
 impl Facts for Fleet {
@@ -49,14 +50,17 @@ impl Facts for Fleet {
 impl Fleet {
     fn new(given: Vec<Given>) -> Fleet {
         let (mut table, mut inventory) = (PropertyTable::new(), Inventory::new());
+        let mut others = PropertyTable::new();
         for (at, one) in (0u32..).zip(&given) {
             table.set(Destination(at), one);
-            inventory.add(Destination(at), &one.labels, true);
+            inventory.set(Destination(at), &one.labels, true);
+            others.set(Destination(at), &one.clone().without_labels());
         }
         Fleet {
             given,
             table,
             inventory,
+            others,
         }
     }
 
