@@ -400,7 +400,7 @@ fn play(ops: &[Op], specs: [u8; 2], shared: bool, budget: Option<u32>) -> Vec<St
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 250, max_shrink_iters: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 120, max_shrink_iters: 400, ..ProptestConfig::default() })]
 
     /// Whatever happens, no action of ours starts beyond a limit, stages keep their order, slots are held, what is recorded is what is; and when all is well everybody gets what is wanted.
     #[test]

@@ -2,5 +2,6 @@
 
 mod history;
 mod model;
+mod specs;
 mod stories;
 mod world;

@@ -44,6 +44,7 @@ pub struct Model {
     pub live: BTreeMap<(PolicyId, Ordinal), bool>,
     members: BTreeMap<(PolicyId, u32), BTreeSet<u32>>,
     begun: BTreeSet<(PolicyId, u32)>,
+    complete: BTreeSet<(PolicyId, u32)>,
     shares: bool,
 }
 
@@ -500,29 +501,29 @@ impl Model {
                 assert!(members.is_empty());
                 continue;
             }
-            if self.begun.insert((policy, stage.id)) {
-                for earlier in &run.stages[..i] {
+            for earlier in &run.stages[..i] {
+                let begun = self.begun.contains(&(policy, stage.id));
+                assert!(
+                    begun || earlier.completed.is_some(),
+                    "a stage began before an earlier one was complete"
+                );
+            }
+            self.begun.insert((policy, stage.id));
+            // It is complete when all members that matter are through. (Who returns later catches up.)
+            if stage.completed.is_some() && self.complete.insert((policy, stage.id)) {
+                for m in state.sets.get(SetId::Stage(stage.id)) {
+                    let Some(copy) = self.copies.get(&(policy, m)) else {
+                        continue;
+                    };
+                    let matters = copy.selected
+                        && (self.up.contains(&m) || state.spec.offline == Offline::Wait);
+                    // What has the same content has the revision.
+                    let has = copy.has.is_some() && state.revision_of(m) == Some(run.revision);
                     assert!(
-                        earlier.completed.is_some(),
-                        "a stage began before an earlier one was complete"
+                        !matters || (has && !copy.held),
+                        "{m} of {} is not through: {copy:?}",
+                        stage.name
                     );
-                    for m in state.sets.get(SetId::Stage(earlier.id)) {
-                        let Some(copy) = self.copies.get(&(policy, m)) else {
-                            continue;
-                        };
-                        let matters = copy.selected
-                            && (self.up.contains(&m) || state.spec.offline == Offline::Wait);
-                        let through = copy.has == Some(run.revision) && !copy.held;
-                        // What has the same content has the revision.
-                        let same_content = copy.has.is_some()
-                            && state.revision_of(m) == Some(run.revision)
-                            && !copy.held;
-                        assert!(
-                            !matters || through || same_content,
-                            "{m} of {} is not through: {copy:?}",
-                            earlier.name
-                        );
-                    }
                 }
             }
         }

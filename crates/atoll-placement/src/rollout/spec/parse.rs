@@ -162,7 +162,12 @@ fn stages(
             at.wrong(errors, format!("can never have members: stage {before:?} before it takes every destination that is left"));
         }
         let selector = selector(&at, check, errors);
-        let portion = portion(&at, errors);
+        let faults = errors.len();
+        let portion = match portion(&at, errors) {
+            // A fault makes no others: a count says nothing about the stages after it.
+            _ if faults < errors.len() => Portion::Count(1),
+            sound => sound,
+        };
         if let Portion::Percent(percent) = portion
             && let Some(earlier) = policy.stages.iter().find(|s| {
                 s.selector == selector && matches!(s.portion, Portion::Percent(p) if p >= percent)
