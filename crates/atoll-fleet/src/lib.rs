@@ -11,6 +11,7 @@
 
 mod absorb;
 pub mod ca;
+mod collectors;
 mod computed;
 mod consent;
 mod decide;
@@ -67,11 +68,12 @@ impl FleetDoors {
         }
     }
 
-    /// Admission of policies and of our annotations, and of the deletion of workspaces that have copies at edges.
+    /// Admission of policies, of status collectors and of our annotations, and of the deletion of workspaces that have copies at edges.
     pub fn hooks(&self) -> Vec<Arc<dyn Hook>> {
         vec![
             Arc::new(PolicyHook::new(self.authorizer.clone())),
             Arc::new(AnnotationHook),
+            Arc::new(collectors::CollectorHook),
             Arc::new(farewell::FarewellHook(self.seat.clone())),
         ]
     }

@@ -147,6 +147,11 @@ impl Part {
         Accumulator::new(keeps).part()
     }
 
+    /// Whether this is what such an accumulator hands on.
+    pub(crate) fn is_of(&self, keeps: Keeps) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(&Part::empty(keeps))
+    }
+
     /// Puts another part of the same sort in; one of another sort changes nothing.
     pub fn merge(&mut self, other: &Part) {
         match (self, other) {

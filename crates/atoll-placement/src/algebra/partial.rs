@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::accumulate::Part;
+use super::aggregate::Limits;
 use super::cell::{Cell, GroupKey};
-use super::collector::{Collector, Shape};
+use super::collector::{AccumulatorSpec, Collector, Shape};
 use super::memo::Place;
 use super::table::{RowError, Table, group_row};
 use crate::Destinations;
@@ -36,9 +37,9 @@ impl Coverage {
 
     /// Adds another part of the fleet.
     pub fn merge(&mut self, other: Coverage) {
-        self.expected += other.expected;
-        self.reported += other.reported;
-        self.stale += other.stale;
+        self.expected = self.expected.saturating_add(other.expected);
+        self.reported = self.reported.saturating_add(other.reported);
+        self.stale = self.stale.saturating_add(other.stale);
     }
 }
 
@@ -101,11 +102,53 @@ pub struct Partial {
 }
 
 impl Partial {
+    /// The part of a fleet without copies: where merging begins.
+    pub fn empty(collector: &Collector) -> Self {
+        let rows = match collector.shape() {
+            Shape::Select(_) => PartialRows::Selected {
+                total: 0,
+                first: BTreeMap::new(),
+            },
+            Shape::Aggregate { .. } => PartialRows::Grouped(BTreeMap::new()),
+        };
+        Partial {
+            limit: collector.limit(),
+            groups: Limits::default().groups,
+            rows,
+            faults: BTreeMap::new(),
+        }
+    }
+
+    /// Whether this is a part for this collector: what came from elsewhere may be for an older version of it.
+    pub fn fits(&self, collector: &Collector) -> bool {
+        self.limit == collector.limit()
+            && match (&self.rows, collector.shape()) {
+                (PartialRows::TooMany, _) => true,
+                (PartialRows::Selected { first, .. }, Shape::Select(columns)) => {
+                    first.values().all(|row| row.len() == columns.len())
+                }
+                (
+                    PartialRows::Grouped(groups),
+                    Shape::Aggregate {
+                        group_by,
+                        accumulators,
+                        ..
+                    },
+                ) => groups.iter().all(|(key, group)| {
+                    let same = |(part, spec): (&Part, &AccumulatorSpec)| part.is_of(spec.keeps);
+                    key.len() == group_by.len()
+                        && group.parts.len() == accumulators.len()
+                        && group.parts.iter().zip(accumulators).all(same)
+                }),
+                _ => false,
+            }
+    }
+
     /// Puts another part of the fleet in; both are of the same collector and object.
     pub fn merge(&mut self, other: &Partial) {
         for (key, theirs) in &other.faults {
             let mine = self.faults.entry(key.clone()).or_default();
-            mine.count += theirs.count;
+            mine.count = mine.count.saturating_add(theirs.count);
             mine.examples.extend(theirs.examples.iter().cloned());
             while mine.examples.len() > Examples::MOST {
                 mine.examples.pop_last();
@@ -121,7 +164,7 @@ impl Partial {
                     first: others,
                 },
             ) => {
-                *total += more;
+                *total = total.saturating_add(*more);
                 for (name, row) in others {
                     first.insert(name.clone(), row.clone());
                 }
@@ -136,7 +179,7 @@ impl Partial {
                             groups.insert(key.clone(), theirs.clone());
                         }
                         Some(mine) => {
-                            mine.copies += theirs.copies;
+                            mine.copies = mine.copies.saturating_add(theirs.copies);
                             for (part, other) in mine.parts.iter_mut().zip(&theirs.parts) {
                                 part.merge(other);
                             }

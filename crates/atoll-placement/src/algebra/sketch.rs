@@ -104,7 +104,10 @@ impl Quantiles {
 
     /// About the number that this share of all is not above; `None` of nothing.
     pub fn quantile(&self, share: f64) -> Option<Number> {
-        let all: u64 = self.0.values().sum();
+        let all = self
+            .0
+            .values()
+            .fold(0u64, |all, times| all.saturating_add(*times));
         let rank = ((share * all as f64).ceil() as u64).clamp(1, all.max(1));
         let mut below = 0u64;
         for (bucket, times) in &self.0 {
