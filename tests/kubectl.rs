@@ -250,6 +250,8 @@ fn workloads_in_a_payload_workspace_are_inert_but_complete() {
     );
     let service = center.get("root:p", &["service", "web"]).unwrap();
     assert!(service["spec"]["clusterIP"].is_null(), "{service}");
+    let name = r#"[{"op":"add","path":"/spec/ports/0/name","value":"t"}]"#;
+    run(&["patch", "service", "web", "--type=json", "-p", name]);
     // Ports of one number differ by their protocol: the list key is completed with its default, the object is not.
     let udp = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 80, protocol: UDP, name: u}]}\n";
     center

@@ -16,4 +16,5 @@ mod kill;
 mod kubectl;
 mod plugins;
 mod quickstart;
+mod rules;
 mod workspaces;

@@ -210,6 +210,7 @@ pub(crate) async fn delete_collection(
         ..selection.clone()
     };
     let mut items = Vec::new();
+    let mut revision;
     loop {
         let list = registry.list(call, &page).await?;
         // Boxed and collected: the compiler cannot see that a stream of borrowing futures may move between threads.
@@ -222,6 +223,7 @@ pub(crate) async fn delete_collection(
             .buffer_unordered(AT_ONCE)
             .try_for_each(future::ok)
             .await?;
+        revision = list.revision;
         for object in &list.objects {
             items.push(object.value()?);
         }
@@ -241,7 +243,7 @@ pub(crate) async fn delete_collection(
     let all = json!({
         "kind": served.definition.names.list_kind,
         "apiVersion": served.api_version(),
-        "metadata": {},
+        "metadata": { "resourceVersion": revision.to_string() },
         "items": items,
     });
     Ok(Answer {

@@ -58,39 +58,34 @@ fn descriptor(schedule: &str) -> Result<(), String> {
     let Some(every) = schedule.strip_prefix("@every ") else {
         return Err(format!("unrecognized descriptor: {schedule}"));
     };
-    if is_duration(every) {
-        return Ok(());
-    }
-    Err(format!(
-        "failed to parse duration {schedule}: time: invalid duration {every:?}"
-    ))
+    duration(every).map_err(|why| format!("failed to parse duration {schedule}: time: {why}"))
 }
 
 /// `1h30m`, as Go reads durations.
-fn is_duration(text: &str) -> bool {
+fn duration(text: &str) -> Result<(), String> {
+    let invalid = || Err(format!("invalid duration {text:?}"));
     let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
     if rest == "0" {
-        return true;
+        return Ok(());
     }
-    let mut any = false;
+    if rest.is_empty() {
+        return invalid();
+    }
+    let is_number = |c: char| c.is_ascii_digit() || c == '.';
     while !rest.is_empty() {
-        let digits = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-        let number = &rest[..rest.len() - digits.len()];
-        let units = ["ns", "us", "µs", "ms", "s", "m", "h"];
-        let Some(unit) = units
-            .iter()
-            .filter(|unit| digits.starts_with(**unit))
-            .max_by_key(|unit| unit.len())
-        else {
-            return false;
-        };
+        let behind = rest.trim_start_matches(is_number);
+        let number = &rest[..rest.len() - behind.len()];
         if !number.contains(|c: char| c.is_ascii_digit()) || number.matches('.').count() > 1 {
-            return false;
+            return invalid();
         }
-        any = true;
-        rest = &digits[unit.len()..];
+        rest = behind.trim_start_matches(|c| !is_number(c));
+        match &behind[..behind.len() - rest.len()] {
+            "" => return Err(format!("missing unit in duration {text:?}")),
+            "ns" | "us" | "µs" | "μs" | "ms" | "s" | "m" | "h" => {}
+            unit => return Err(format!("unknown unit {unit:?} in duration {text:?}")),
+        }
     }
-    any
+    Ok(())
 }
 
 /// `*`, `5`, `1-5`, `*/2`, `1-30/5`, `mon-fri`.

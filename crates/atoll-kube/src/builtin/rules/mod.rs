@@ -181,13 +181,20 @@ fn demand(rule: &Rule, place: &Place<'_>, errors: &mut Vec<FieldError>) {
     let Some(value) = place.value else { return };
     let number = value.as_i64();
     match &rule.demand {
+        Demand::Present if number == Some(0) => {
+            errors.push(FieldError::required(path, words));
+        }
         Demand::AtLeast(least) if number.is_some_and(|n| n < *least) => {
             let words = format!("must be greater than or equal to {least}");
             errors.push(FieldError::invalid(path, value.clone(), words));
         }
         Demand::MoreThan(bound) if number.is_some_and(|n| n <= *bound) => {
-            let words = format!("must be greater than {bound}");
-            errors.push(FieldError::invalid(path, value.clone(), words));
+            errors.push(if words.is_empty() {
+                let words = format!("must be greater than {bound}");
+                FieldError::invalid(path, value.clone(), words)
+            } else {
+                FieldError::required(path, words)
+            });
         }
         Demand::Between(low, high) if number.is_some_and(|n| n < *low || n > *high) => {
             let words = format!("must be between {low} and {high}, inclusive");
@@ -221,10 +228,20 @@ fn demand(rule: &Rule, place: &Place<'_>, errors: &mut Vec<FieldError>) {
                 form.check(path, &Value::from(name), errors);
             }
         }
-        Demand::FoundIn(list, field) => {
-            let listed = table::at(place.root, list).and_then(Value::as_array);
-            let mut names = listed.into_iter().flatten().filter_map(|v| v.get(field));
-            if !is_empty(Some(value)) && !names.any(|name| name == value) {
+        Demand::FoundIn(places) => {
+            let mut found = is_empty(Some(value));
+            for steps in places {
+                walk(
+                    place.root,
+                    place.root,
+                    String::new(),
+                    steps,
+                    &mut |_, v, _| {
+                        found |= v == Some(value);
+                    },
+                );
+            }
+            if !found {
                 errors.push(FieldError::not_found(path, value.clone()));
             }
         }

@@ -27,9 +27,11 @@ pub(super) enum Step {
 pub(super) enum Demand {
     /// `required`: present and not empty.
     Required,
+    /// `present`: not zero, which is as good as missing.
+    Present,
     /// `at-least N`
     AtLeast(i64),
-    /// `more-than N`
+    /// `more-than N`; with words, less is as good as missing.
     MoreThan(i64),
     /// `between A B`
     Between(i64, i64),
@@ -51,8 +53,8 @@ pub(super) enum Demand {
     Keys(Form),
     /// `unique FIELD`: among the elements of the list, or of all the lists.
     Unique(String),
-    /// `found-in LIST FIELD`: the FIELD of some element of LIST.
-    FoundIn(Vec<Step>, String),
+    /// `found-in PATH…`: one of the values there.
+    FoundIn(Vec<Vec<Step>>),
     /// `single-of A B C`: at most one of these is set.
     SingleOf(Vec<String>),
     /// `selects PATH`: a label selector that matches the labels there.
@@ -177,6 +179,7 @@ fn demand(name: &str, arguments: &[&str]) -> Option<Demand> {
     let all = || arguments.iter().map(|&a| a.to_owned()).collect();
     Some(match (name, arguments) {
         ("required", []) => Demand::Required,
+        ("present", []) => Demand::Present,
         ("absent", []) => Demand::Absent,
         ("forbidden", []) => Demand::Forbidden,
         ("not-empty", []) => Demand::NotEmpty,
@@ -188,7 +191,7 @@ fn demand(name: &str, arguments: &[&str]) -> Option<Demand> {
         ("is", [form]) => Demand::Is(Form::named(form)?),
         ("keys", [form]) => Demand::Keys(Form::named(form)?),
         ("unique", [field]) => Demand::Unique((*field).to_owned()),
-        ("found-in", [list, field]) => Demand::FoundIn(path(list), (*field).to_owned()),
+        ("found-in", [_, ..]) => Demand::FoundIn(arguments.iter().map(|a| path(a)).collect()),
         ("selects", [labels]) => Demand::Selects(path(labels)),
         ("check", [name]) => Demand::Check(checks::named(name)?),
         ("shape", [name]) => Demand::Shape((*name).to_owned()),

@@ -46,11 +46,12 @@ impl Form {
         let text = value.as_str().filter(|text| !text.is_empty());
         let complaints = match (self, text) {
             (Self::Selector, _) => {
-                return errors.extend(
-                    LabelSelector::from_value(value, path)
-                        .err()
-                        .unwrap_or_default(),
-                );
+                if let Err(found) = LabelSelector::from_value(value, path) {
+                    errors.extend(found);
+                    let words = "invalid label selector";
+                    errors.push(FieldError::invalid(path, value.clone(), words));
+                }
+                return;
             }
             (Self::Labels, _) => return labels(path, value, errors),
             (Self::Port, None) => match value.as_i64() {
@@ -83,6 +84,8 @@ fn complaint(checked: Result<(), String>) -> Vec<String> {
 }
 
 fn labels(path: &str, value: &Value, errors: &mut Vec<FieldError>) {
+    // Upstream's path for a template's labels.
+    let path = &path.replace(".metadata.labels", ".labels");
     for (key, value) in value.as_object().into_iter().flatten() {
         if let Err(why) = names::is_qualified_name(key) {
             errors.push(FieldError::invalid(path, key.as_str(), why));
