@@ -108,6 +108,7 @@ fn reading() {
     assert!(get(&["api-resources"]).contains("configmaps"));
     assert!(get(&["api-versions"]).contains("rbac.authorization.k8s.io/v1"));
     assert!(get(&["explain", "configmap.data"]).contains("map[string]string"));
+    assert!(get(&["explain", "configmap.data"]).contains("Data contains the configuration data."));
     assert_eq!(
         get(&["auth", "can-i", "create", "configmaps"]).trim(),
         "yes"

@@ -53,6 +53,9 @@ pub fn initializer(type_cluster: &str, type_name: &str) -> String {
     format!("{type_cluster}:{type_name}")
 }
 
+/// The form of a logical cluster's path or name, for messages.
+pub const CLUSTER_PATH: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(:[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
 /// Whether a string has the form of a logical cluster's path or name: DNS labels joined by colons.
 pub fn is_cluster_path(path: &str) -> bool {
     path.len() <= 2048 && path.split(':').all(is_path_segment)

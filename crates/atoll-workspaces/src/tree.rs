@@ -111,7 +111,8 @@ impl ClusterResolver for Tree {
     fn resolve(&self, path: &str) -> Result<ClusterName, Status> {
         if !names::is_cluster_path(path) {
             return Err(Status::bad_request(format!(
-                "invalid cluster: {path:?} does not match the regex"
+                "invalid cluster: {path:?} does not match the regex {}",
+                names::CLUSTER_PATH
             )));
         }
         if SYSTEM_CLUSTERS.contains(&path) {

@@ -231,7 +231,7 @@ fn paths_and_names_resolve_or_say_why_not() {
             (
                 "Root",
                 400,
-                "invalid cluster: \"Root\" does not match the regex",
+                "invalid cluster: \"Root\" does not match the regex ^[a-z0-9]([-a-z0-9]*[a-z0-9])?(:[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
             ),
             (
                 "root:x",

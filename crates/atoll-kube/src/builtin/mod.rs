@@ -12,6 +12,7 @@ mod compile;
 pub mod convert;
 pub mod defaults;
 mod definitions;
+mod descriptions;
 mod facts;
 pub mod hooks;
 pub mod normalize;
@@ -33,6 +34,7 @@ pub use compile::QUANTITY;
 pub use surfaces::{SurfaceSet, set};
 
 pub(crate) use compile::closure;
+pub(crate) use descriptions::describe;
 pub(crate) use facts::{
     API_RESOURCE_LIST, DELETE_OPTIONS, LIST_META, OBJECT_META, PATCH, REF_PREFIX, SCALE, STATUS,
 };

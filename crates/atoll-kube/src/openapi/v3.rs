@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::components::{self, Components};
 use super::operations::{self, Operation, Parameter};
-use crate::builtin::REF_PREFIX;
+use crate::builtin::{REF_PREFIX, describe};
 use crate::definition::Definition;
 use crate::discovery::groups;
 
@@ -17,6 +17,9 @@ pub fn v3_document(group: &str, version: &str, definitions: &[Arc<Definition>]) 
     let found = found.versions.iter().find(|v| v.name == version)?;
     let mut schemas = Components::new();
     components::collect(found, &mut schemas);
+    for (component, schema) in &mut schemas {
+        describe(component, schema);
+    }
     let paths = operations::of_group_version(group, found);
     let paths: Map<String, Value> = paths
         .iter()
