@@ -26,7 +26,11 @@ pub const MAX_LAYERS: usize = 64;
 /// The largest body of a copy.
 pub const MAX_BODY: usize = 3 * 1024 * 1024;
 
-/// For which destinations each layer acts: kept by the caller, corrected as labels and claims change.
+/// Why nothing is made where a layer has no place.
+const UNKNOWN: &str = "it has not been looked up yet";
+
+/// For which destinations each layer acts. A layer that is not in it acts nobody knows where: then no copy is made.
+/// It is kept by the caller, corrected as labels and claims change.
 #[derive(Debug, Default)]
 pub struct Places(pub HashMap<LayerId, Candidates>);
 
@@ -240,7 +244,7 @@ impl Renderer {
         let mut layers = 0;
         for (at, layer) in self.recipe.layers.iter().take(MAX_LAYERS).enumerate() {
             let Some(place) = around.places.of(layer) else {
-                continue;
+                return Input::unsure(at, UNKNOWN);
             };
             if place.wanted.contains(destination.0) {
                 layers |= 1 << at;
@@ -376,7 +380,10 @@ impl Renderer {
         let mut unsure: BTreeMap<(usize, &str), Destinations> = BTreeMap::new();
         for (at, layer) in self.recipe.layers.iter().take(MAX_LAYERS).enumerate() {
             let Some(place) = around.places.of(layer) else {
-                continue;
+                for (_, members) in chosen.drain(..) {
+                    *unsure.entry((at, UNKNOWN)).or_default() |= members;
+                }
+                break;
             };
             let mut finer = Vec::new();
             for (layers, mut members) in chosen {

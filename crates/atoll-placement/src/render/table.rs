@@ -359,7 +359,11 @@ impl Properties for PropertyTable {
     }
 
     fn groups(&self, source: Source, name: &str) -> Option<Groups<'_>> {
-        let index = self.indexes.get(&(source, Box::from(name)))?;
+        let Some(index) = self.indexes.get(&(source, Box::from(name))) else {
+            // What nobody has needs no index.
+            let held = self.names.ids.contains_key(name) || name == CLUSTER_NAME;
+            return (!held).then(Vec::new);
+        };
         if index.given_up {
             return None;
         }
@@ -510,7 +514,13 @@ mod tests {
             );
         }
         assert!(table.names.names.len() <= 2, "{:?}", table.names);
+        assert!(table.groups(Source::Label, "key-99").is_none());
         table.remove(Destination(0));
         assert!(table.names.ids.is_empty());
+        assert!(
+            table
+                .groups(Source::Label, "key-99")
+                .is_some_and(|g| g.is_empty())
+        );
     }
 }

@@ -434,6 +434,26 @@ fn a_destination_of_which_it_is_unknown_whether_it_is_meant_keeps_its_copy() {
 }
 
 #[test]
+fn a_customizer_whose_destinations_are_not_looked_up_makes_no_copy() {
+    let c = everywhere("c", 0, json!({"merge": {"spec": {"x": 1}}}));
+    let fleet = Fleet::labelled(&[&[], &[]]);
+    let body = deployment();
+    let renderer = Renderer::new(Recipe::of(
+        &object(&body, "apps", "deployments"),
+        &[],
+        &[&c],
+    ));
+    assert!(render_at(&renderer, &fleet, &[], 0).is_err());
+    let around = Around {
+        properties: &fleet.table,
+        places: &Places::default(),
+    };
+    let classes = renderer.classes(&fleet.all(), around);
+    assert_eq!(classes.len(), 1);
+    assert_eq!(classes[0].input, renderer.input(Destination(1), around));
+}
+
+#[test]
 fn content_follows_what_shapes_copies_and_nothing_else() {
     let content = |body: &Value, transforms: &[&CustomTransform], customizers: &[&Customizer]| {
         Recipe::of(
