@@ -26,7 +26,7 @@ pub struct Program {
     cost: (u64, u64),
 }
 
-/// How much an evaluation may spend. Memory follows from it: at most 64 bytes per unit, and never less than a mebibyte.
+/// How much an evaluation may spend. Memory follows from it: at most 32 bytes per unit, and never less than a mebibyte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// Units of cost, as Kubernetes counts them (reading a field is 1, ten characters of text are 1).
@@ -103,7 +103,7 @@ impl Program {
     pub fn compile(environment: &Environment, source: &str) -> Result<Program, CompileError> {
         let (checked, at) =
             Program::check(environment, source).map_err(|faults| located(source, faults))?;
-        let range = cost::range(&checked.node, &checked.variables);
+        let range = cost::range(&checked.node, &checked.variables, environment.get("self"));
         if let Some(limit) = environment.limit()
             && range.max > limit
         {

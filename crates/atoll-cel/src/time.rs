@@ -1,10 +1,12 @@
 //! Instants and spans of time, as CEL has them: years 1 to 9999, nanoseconds, spans of at most about 292 years.
 
-/// An instant. Always within years 1 to 9999 (UTC) when it comes out of an expression.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// An instant. Always within years 1 to 9999 (UTC) when it comes out of an expression. It is shown with the offset that it was written with.
+#[derive(Clone, Copy, Debug)]
 pub struct Timestamp {
     pub(crate) seconds: i64,
     pub(crate) nanos: u32,
+    /// Minutes that the writer's clock was ahead of UTC. No part of the instant.
+    ahead: i16,
 }
 
 /// A span of time, in nanoseconds.
@@ -20,7 +22,11 @@ impl Timestamp {
     /// Seconds since 1970 and nanoseconds of the second; `None` outside years 1 to 9999.
     pub fn new(seconds: i64, nanos: u32) -> Option<Timestamp> {
         ((Self::MIN_SECONDS..=Self::MAX_SECONDS).contains(&seconds) && nanos < 1_000_000_000)
-            .then_some(Timestamp { seconds, nanos })
+            .then_some(Timestamp {
+                seconds,
+                nanos,
+                ahead: 0,
+            })
     }
 
     /// Milliseconds since 1970; `None` outside years 1 to 9999.
@@ -54,11 +60,38 @@ impl Duration {
     }
 }
 
+impl PartialEq for Timestamp {
+    fn eq(&self, other: &Timestamp) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Timestamp {}
+
+impl Ord for Timestamp {
+    fn cmp(&self, other: &Timestamp) -> std::cmp::Ordering {
+        (self.seconds, self.nanos).cmp(&(other.seconds, other.nanos))
+    }
+}
+
+impl PartialOrd for Timestamp {
+    fn partial_cmp(&self, other: &Timestamp) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl std::hash::Hash for Timestamp {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (self.seconds, self.nanos).hash(state);
+    }
+}
+
 impl std::fmt::Display for Timestamp {
-    /// RFC 3339 in UTC, with as many digits of the second's fraction as there are.
+    /// RFC 3339, with as many digits of the second's fraction as there are.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (year, month, day) = civil(self.seconds.div_euclid(86_400));
-        let second = self.seconds.rem_euclid(86_400);
+        let local = self.seconds + i64::from(self.ahead) * 60;
+        let (year, month, day) = civil(local.div_euclid(86_400));
+        let second = local.rem_euclid(86_400);
         write!(
             f,
             "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}",
@@ -67,7 +100,13 @@ impl std::fmt::Display for Timestamp {
             second % 60
         )?;
         fraction(f, self.nanos)?;
-        f.write_str("Z")
+        match self.ahead {
+            0 => f.write_str("Z"),
+            ahead => {
+                let sign = if ahead < 0 { '-' } else { '+' };
+                write!(f, "{sign}{:02}:{:02}", ahead.abs() / 60, ahead.abs() % 60)
+            }
+        }
     }
 }
 
@@ -113,7 +152,10 @@ impl Timestamp {
             + i128::from(self.nanos)
             + i128::from(span.nanos);
         let seconds = i64::try_from(nanos.div_euclid(1_000_000_000)).ok()?;
-        Timestamp::new(seconds, nanos.rem_euclid(1_000_000_000) as u32)
+        Timestamp::new(seconds, nanos.rem_euclid(1_000_000_000) as u32).map(|later| Timestamp {
+            ahead: self.ahead,
+            ..later
+        })
     }
 
     /// The nanoseconds since another instant, where they fit.
@@ -217,7 +259,8 @@ pub(crate) fn parse_rfc3339(text: &str) -> Option<Option<Timestamp>> {
             sign * (hours * 3600 + minutes * 60)
         }
     };
-    Some(Timestamp::new(day * 86_400 + clock - offset, nanos))
+    let ahead = (offset / 60) as i16;
+    Some(Timestamp::new(day * 86_400 + clock - offset, nanos).map(|at| Timestamp { ahead, ..at }))
 }
 
 /// A `date-time` or `date` of a schema, as upstream's formats take them: also without an offset; an empty text is 1970.
@@ -361,8 +404,9 @@ fn offset(at: Timestamp, zone: &str) -> Result<i64, String> {
     let Some((hours, minutes)) = zone.split_once(':') else {
         // The database is within the binary: no file is read.
         let zone = jiff::tz::TimeZone::get(zone).map_err(|_| unknown())?;
-        let at =
-            jiff::Timestamp::new(at.seconds, at.nanos as i32).map_err(|error| error.to_string())?;
+        // The calendar behind it ends some hours before ours.
+        let seconds = at.seconds.min(jiff::Timestamp::MAX.as_second());
+        let at = jiff::Timestamp::from_second(seconds).map_err(|error| error.to_string())?;
         return Ok(zone.to_offset(at).seconds().into());
     };
     let (hours, minutes): (i64, i64) = (

@@ -144,7 +144,7 @@ fn format_arguments(at: u32, call: &Call) -> Result<(), Fault> {
             };
             return Err(Fault::new(
                 item.at,
-                format!("{what}, was given {}", item.output),
+                format!("error during formatting: {what}, was given {}", item.output),
             ));
         }
     }

@@ -7,21 +7,19 @@
 mod calls;
 mod size;
 
+use std::sync::Arc;
+
 use crate::check::node::{Call, FoldNode, Node, NodeKind};
 use crate::eval::val::Val;
 use crate::syntax::ast::{FoldKind, Selection};
 use crate::types::Type;
 use size::{Range, UNKNOWN};
 
-/// The least and the most that an evaluation can cost; `variables` are the types at the program's variable places.
-pub(crate) fn range(node: &Node, variables: &[(std::sync::Arc<str>, Type)]) -> Range {
-    let root = variables
-        .iter()
-        .find(|(name, _)| &**name == "self")
-        .map(|(_, of)| of.clone());
+/// The least and the most that an evaluation can cost; `variables` are the types at the program's variable places, `root` is the type of `self`, if there is one.
+pub(crate) fn range(node: &Node, variables: &[(Arc<str>, Type)], root: Option<&Type>) -> Range {
     Estimator {
         variables,
-        root,
+        root: root.cloned(),
         locals: Vec::new(),
     }
     .estimate(node)
@@ -57,7 +55,7 @@ pub(crate) enum Path {
 }
 
 struct Estimator<'t> {
-    variables: &'t [(std::sync::Arc<str>, Type)],
+    variables: &'t [(Arc<str>, Type)],
     root: Option<Type>,
     locals: Vec<Local>,
 }
@@ -167,7 +165,11 @@ impl Estimator<'_> {
     fn estimate(&mut self, node: &Node) -> Estimate {
         match &node.kind {
             NodeKind::Constant(value) => match value {
-                Val::Type(_) => self.computed(node, Range::new(1, 1), None, None),
+                // A name like a variable's.
+                Val::Type(_) => {
+                    let path = self.step(&Path::None, &Step::Keys);
+                    self.known(Range::exactly(1), None, None, path, &node.output, None)
+                }
                 value => self.computed(node, Range::ZERO, Some(Range::exactly(value.size())), None),
             },
             NodeKind::Variable(place) => {
@@ -176,7 +178,7 @@ impl Estimator<'_> {
                     .get(*place)
                     .map_or(Type::Dyn, |(_, of)| of.clone());
                 let path = match declared {
-                    Type::Dyn => Path::Lost,
+                    Type::Dyn => self.step(&Path::None, &Step::Keys),
                     Type::Optional(inner) => Path::Declared(Type::clone(&inner)),
                     other => Path::Declared(other),
                 };

@@ -35,7 +35,10 @@ impl<'a> Evaluator<'a> {
         match range {
             Val::List(list) => self.fold_list(fold, &list, &mut gathered)?,
             Val::Map(map) => self.fold_map(fold, &map, &mut gathered)?,
-            _ => return Err(Stop::no_overload()),
+            other => {
+                let message = format!("got '{}', expected iterable type", other.upstream_name());
+                return Err(Stop::fault(message));
+            }
         }
         .map_or_else(|| finish(fold.what, gathered), Ok)
     }

@@ -34,7 +34,7 @@ impl Stop {
 }
 
 /// Bytes of memory per unit of cost, and the least there is.
-const MEMORY_PER_COST: u64 = 64;
+const MEMORY_PER_COST: u64 = 32;
 const LEAST_MEMORY: u64 = 1 << 20;
 
 /// How deep values may be nested for operations that enter them (comparing, flattening, converting).

@@ -138,7 +138,7 @@ impl<'a> Evaluator<'a> {
             // What has no parts has none of this name.
             _ if how == Selection::Test => return Ok(Val::Bool(false)),
             _ if was_optional || how == Selection::Optional => return Ok(Val::Optional(None)),
-            _ => return Err(Stop::no_overload()),
+            _ => return Err(Stop::fault(format!("no such key: {field}"))),
         };
         let found = map.get(&key);
         if how == Selection::Test {
@@ -220,9 +220,7 @@ impl<'a> Evaluator<'a> {
                     )));
                 }
             };
-            if map.contains_key(&key) {
-                return Err(Stop::fault(format!("Failed with repeated key: {key}")));
-            }
+            // Of equal keys the last wins.
             map.insert(key, value);
         }
         Ok(Val::map(map))

@@ -226,6 +226,35 @@ impl<'a> Val<'a> {
         }
     }
 
+    /// What upstream's evaluator calls a value's representation.
+    pub(crate) fn upstream_name(&self) -> &'static str {
+        match self {
+            Val::Null => "types.Null",
+            Val::Bool(_) => "types.Bool",
+            Val::Int(_) => "types.Int",
+            Val::Uint(_) => "types.Uint",
+            Val::Double(_) => "types.Double",
+            Val::Text(_) => "types.String",
+            Val::Bytes(_) => "types.Bytes",
+            Val::Timestamp(_) => "types.Timestamp",
+            Val::Duration(_) => "types.Duration",
+            Val::Optional(_) => "*types.Optional",
+            other => other.type_name(),
+        }
+    }
+
+    /// A scalar as messages show it; of anything else the type.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Val::Bool(b) => b.to_string(),
+            Val::Int(i) => i.to_string(),
+            Val::Uint(u) => u.to_string(),
+            Val::Double(d) => crate::library::convert::go_float(*d),
+            Val::Text(text) => text.as_str().to_owned(),
+            other => other.type_name().to_owned(),
+        }
+    }
+
     /// What upstream counts as a value's size: characters, bytes, items or entries; 1 for anything else.
     pub(crate) fn size(&self) -> u64 {
         match self {
@@ -523,6 +552,9 @@ pub(crate) fn compare(machine: &mut Machine, a: &Val<'_>, b: &Val<'_>) -> Evalua
             .ok_or_else(|| Stop::fault("NaN values cannot be ordered"));
     }
     Ok(match (a, b) {
+        (Val::Double(d), _) if d.is_nan() => {
+            return Err(Stop::fault("NaN values cannot be ordered"));
+        }
         (Val::Bool(a), Val::Bool(b)) => a.cmp(b),
         (Val::Text(a), Val::Text(b)) => {
             machine.walk(a.as_str().len().min(b.as_str().len()))?;

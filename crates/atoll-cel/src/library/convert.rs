@@ -145,8 +145,25 @@ fn to_bytes<'a>(machine: &mut Machine, arguments: &[Val<'a>]) -> Evaluated<Val<'
     }
 }
 
-/// The float that a text writes, as Go reads it: underscores and hexadecimal are not taken.
+/// The float that a text writes, as Go reads it: underscores may stand between digits. (Hexadecimal floats are not taken.)
 fn read_double(text: &str) -> Option<f64> {
+    let without;
+    let text = if text.contains('_') {
+        let digit = |at: Option<usize>| {
+            at.and_then(|at| text.as_bytes().get(at))
+                .is_some_and(u8::is_ascii_digit)
+        };
+        if text
+            .match_indices('_')
+            .any(|(at, _)| !digit(at.checked_sub(1)) || !digit(Some(at + 1)))
+        {
+            return None;
+        }
+        without = text.replace('_', "");
+        without.as_str()
+    } else {
+        text
+    };
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let value = match unsigned.to_ascii_lowercase().as_str() {
         "inf" | "infinity" => f64::INFINITY,
@@ -256,8 +273,8 @@ fn duration_text(nanos: i64) -> String {
     format!("{seconds}s")
 }
 
-/// A float as Go's `%g` writes it: the shortest digits, an exponent below 1e-4 and from 1e21 — or as soon as there would be more than the digits say.
-pub(super) fn go_float(d: f64) -> String {
+/// A float as Go's `%g` writes it: the shortest digits, an exponent below 1e-4 and from 1e6 on.
+pub(crate) fn go_float(d: f64) -> String {
     if d.is_nan() {
         return "NaN".to_owned();
     }
@@ -270,7 +287,7 @@ pub(super) fn go_float(d: f64) -> String {
         return scientific;
     };
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..21).contains(&exponent) {
+    if (-4..6).contains(&exponent) {
         return format!("{d}");
     }
     let sign = if exponent < 0 { '-' } else { '+' };

@@ -249,8 +249,8 @@ macro_rules! is {
     }};
 }
 
-fn too_long(text: &str, most: usize) -> Option<String> {
-    (text.len() > most).then(|| format!("must be no more than {most} bytes"))
+fn too_long(text: &str, most: usize, what: &str) -> Option<String> {
+    (text.len() > most).then(|| format!("must be no more than {most} {what}"))
 }
 
 fn must(rule: &str, pattern: &str, examples: &[&str]) -> String {
@@ -265,7 +265,7 @@ fn must(rule: &str, pattern: &str, examples: &[&str]) -> String {
 }
 
 fn dns1123_label(text: &str) -> Vec<String> {
-    let mut wrong = Vec::from_iter(too_long(text, 63));
+    let mut wrong = Vec::from_iter(too_long(text, 63, "characters"));
     if !is!(LABEL, text) {
         wrong.push(if is!(SUBDOMAIN, text) {
             "must not contain dots".to_owned()
@@ -281,7 +281,12 @@ fn dns1123_label(text: &str) -> Vec<String> {
 }
 
 fn dns1123_subdomain(text: &str) -> Vec<String> {
-    let mut wrong = Vec::from_iter(too_long(text, 253));
+    subdomain(text, "characters")
+}
+
+/// Upstream has two of these, which count what they call differently.
+fn subdomain(text: &str, what: &str) -> Vec<String> {
+    let mut wrong = Vec::from_iter(too_long(text, 253, what));
     if !is!(SUBDOMAIN, text) {
         wrong.push(must(
             "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
@@ -293,7 +298,7 @@ fn dns1123_subdomain(text: &str) -> Vec<String> {
 }
 
 fn dns1035_label(text: &str) -> Vec<String> {
-    let mut wrong = Vec::from_iter(too_long(text, 63));
+    let mut wrong = Vec::from_iter(too_long(text, 63, "characters"));
     if !is!(LABEL_1035, text) {
         wrong.push(must(
             "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character",
@@ -322,7 +327,7 @@ fn qualified_name(text: &str) -> Vec<String> {
         }
         [domain, name] => {
             wrong.extend(
-                dns1123_subdomain(domain)
+                subdomain(domain, "bytes")
                     .into_iter()
                     .map(|why| format!("prefix part {why}")),
             );
@@ -337,7 +342,7 @@ fn qualified_name(text: &str) -> Vec<String> {
     };
     if name.is_empty() {
         wrong.push("name part must be non-empty".to_owned());
-    } else if let Some(why) = too_long(name, 63) {
+    } else if let Some(why) = too_long(name, 63, "bytes") {
         wrong.push(format!("name part {why}"));
     }
     if !is!(KEY, name) {
@@ -347,7 +352,7 @@ fn qualified_name(text: &str) -> Vec<String> {
 }
 
 fn label_value(text: &str) -> Vec<String> {
-    let mut wrong = Vec::from_iter(too_long(text, 63));
+    let mut wrong = Vec::from_iter(too_long(text, 63, "bytes"));
     if !is!(VALUE, text) {
         wrong.push(must(
             "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",

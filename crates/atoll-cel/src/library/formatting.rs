@@ -37,19 +37,15 @@ pub(crate) fn pieces(format: &str) -> Result<Vec<Piece<'_>>, String> {
             let end = after
                 .find(|c: char| !c.is_ascii_digit())
                 .unwrap_or(after.len());
-            precision = after[..end].parse().map_err(|_| {
-                "could not parse format clause: error while converting precision to integer"
-                    .to_owned()
-            })?;
+            precision = after[..end]
+                .parse()
+                .map_err(|_| "error while converting precision to integer".to_owned())?;
             rest = &after[end..];
         }
-        let letter = rest
-            .chars()
-            .next()
-            .ok_or("could not parse format clause: unexpected end of string")?;
+        let letter = rest.chars().next().ok_or("unexpected end of string")?;
         if !"sdfebxXo".contains(letter) {
             return Err(format!(
-                "could not parse format clause: unrecognized formatting clause \"{letter}\""
+                "could not parse formatting clause: unrecognized formatting clause \"{letter}\""
             ));
         }
         pieces.push(Piece::Clause { letter, precision });
@@ -104,7 +100,7 @@ impl Out<'_> {
         }
         let wrong = |what: &str| {
             Err(Stop::fault(format!(
-                "{what}, was given {}",
+                "error during formatting: {what}, was given {}",
                 value.type_name()
             )))
         };
@@ -123,7 +119,8 @@ impl Out<'_> {
                 }
                 .to_owned(),
                 (Some(d), 'f') => grouped(&format!("{d:.precision$}")),
-                (Some(d), _) => scientific(d, precision),
+                // What is written as the precision is, upstream, a width.
+                (Some(d), _) => scientific(d),
                 (None, 'f') => return wrong("fixed-point clause can only be used on doubles"),
                 (None, _) => return wrong("scientific clause can only be used on doubles"),
             },
@@ -194,7 +191,10 @@ impl Out<'_> {
             Val::Map(map) => return self.nested(|out| out.map(map)),
             Val::Type(name) => name.as_str().to_owned(),
             Val::Optional(_) | Val::Opaque(_) => {
-                return Err(Stop::fault(format!("{STRINGS}{}", value.type_name())));
+                return Err(Stop::fault(format!(
+                    "error during formatting: {STRINGS}{}",
+                    value.type_name()
+                )));
             }
         };
         self.push(&text)
@@ -295,9 +295,9 @@ fn grouped(number: &str) -> String {
     out
 }
 
-/// The English way: `1.052033 × 10⁰³`.
-fn scientific(d: f64, precision: usize) -> String {
-    let written = format!("{d:.precision$e}");
+/// The English way: `1.052033×10⁰³`.
+fn scientific(d: f64) -> String {
+    let written = format!("{d:.6e}");
     let (digits, exponent) = written.split_once('e').unwrap_or((&written, "0"));
     let (sign, exponent) = exponent
         .strip_prefix('-')
@@ -307,7 +307,7 @@ fn scientific(d: f64, precision: usize) -> String {
         .filter_map(|c| c.to_digit(10))
         .filter_map(|digit| "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().nth(digit as usize))
         .collect();
-    format!("{digits}\u{a0}×\u{a0}10{sign}{raised}")
+    format!("{digits}×10{sign}{raised}")
 }
 
 fn signed(i: i64, digits: impl Fn(u64) -> String) -> String {

@@ -318,7 +318,10 @@ fn subtract<'a>(_: &mut Machine, arguments: &[Val<'a>]) -> Evaluated<Val<'a>> {
                 .checked_neg()
                 .and_then(|nanos| t.plus(Duration { nanos })),
         ),
-        [Val::Timestamp(a), Val::Timestamp(b)] => span(a.since(*b)),
+        [Val::Timestamp(a), Val::Timestamp(b)] => a
+            .since(*b)
+            .map(|nanos| Val::Duration(Duration { nanos }))
+            .ok_or_else(|| Stop::fault("integer overflow")),
         _ => Err(Stop::no_overload()),
     }
 }
@@ -396,7 +399,8 @@ fn part<'a>(container: &Val<'a>, at: &Val<'a>) -> Evaluated<Option<Val<'a>>> {
             Some(key) => map.get(&key).transpose(),
             None => Ok(None),
         },
-        _ => Err(Stop::no_overload()),
+        // What has no parts has none under any index.
+        _ => Ok(None),
     }
 }
 
@@ -410,15 +414,10 @@ fn index<'a>(_: &mut Machine, arguments: &[Val<'a>]) -> Evaluated<Val<'a>> {
             Some(inner) => Ok(part(inner, at)?.map_or(Val::Optional(None), Val::some)),
         };
     }
-    let shown = || match (place(at), at) {
-        (_, Val::Text(text)) => text.as_str().to_owned(),
-        (Some(place), _) => place.to_string(),
-        (None, other) => other.type_name().to_owned(),
-    };
     part(container, at)?.ok_or_else(|| {
         Stop::fault(match container {
-            Val::List(_) => format!("index out of bounds: {}", shown()),
-            _ => format!("no such key: {}", shown()),
+            Val::List(_) => format!("index out of bounds: {}", at.shown()),
+            _ => format!("no such key: {}", at.shown()),
         })
     })
 }

@@ -276,7 +276,7 @@ fn join<'a>(machine: &mut Machine, arguments: &[Val<'a>]) -> Evaluated<Val<'a>> 
         let Val::Text(text) = &item else {
             return Err(Stop::fault(format!(
                 "join: invalid input: {}",
-                item.type_name()
+                item.shown()
             )));
         };
         let separator = if index == 0 { "" } else { separator };

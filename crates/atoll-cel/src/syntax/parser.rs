@@ -415,9 +415,18 @@ impl<'s> Parser<'s> {
         })
     }
 
+    /// The grammar takes `[,]` and `{,}` for empty.
+    fn lone_comma(&mut self, close: &'static str) {
+        let after = self.pieces.get(self.next + 1).map(|piece| piece.token);
+        if self.peek().token == Token::Symbol(",") && after == Some(Token::Symbol(close)) {
+            self.advance();
+        }
+    }
+
     fn list(&mut self) -> Parsed {
         let at = self.advance().start as u32;
         let mut items = Vec::new();
+        self.lone_comma("]");
         loop {
             if self.at("]").is_some() {
                 break;
@@ -435,6 +444,7 @@ impl<'s> Parser<'s> {
     fn map(&mut self) -> Parsed {
         let at = self.advance().start as u32;
         let mut entries = Vec::new();
+        self.lone_comma("}");
         loop {
             if self.at("}").is_some() {
                 break;
