@@ -114,6 +114,8 @@ impl Program {
             return Err(located(source, vec![Fault::new(at, message)]));
         }
         let reads = reads::reads(&checked.node, &checked.variables);
+        let mut checked = checked;
+        check::fold_constants(&mut checked.node);
         Ok(Program {
             source: source.to_owned(),
             node: checked.node,

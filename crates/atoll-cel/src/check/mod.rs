@@ -3,12 +3,15 @@
 //! It follows upstream's rules: `dyn` goes with everything and is checked when it runs, literals of lists and maps are homogeneous, and a call's
 //! overloads are those that its argument types allow; when they differ in result, the result is `dyn`.
 
+mod fold_constants;
 mod loops;
 pub(crate) mod node;
 mod unify;
 mod validate;
 
 use std::sync::Arc;
+
+pub(crate) use fold_constants::fold_constants;
 
 use crate::environment::Environment;
 use crate::eval::val::{Text, Val};

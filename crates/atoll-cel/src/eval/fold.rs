@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::machine::{Evaluated, Stop};
 use super::val::{List, MapKey, Mapping, Val};
 use super::{Evaluator, Local};
-use crate::check::node::{FoldNode, Node};
+use crate::check::node::{FoldNode, Node, NodeKind};
 use crate::syntax::ast::FoldKind;
 
 /// What a loop has gathered.
@@ -21,10 +21,8 @@ impl<'a> Evaluator<'a> {
     pub(super) fn fold(&mut self, fold: &'a FoldNode) -> Evaluated<Val<'a>> {
         let range = self.eval(&fold.range)?;
         self.machine.charge(match fold.what {
-            FoldKind::All | FoldKind::Exists => 1,
             FoldKind::ExistsOne => 2,
-            FoldKind::List => 11,
-            FoldKind::Map | FoldKind::Entries => 31,
+            _ => 1,
         })?;
         let mut gathered = match fold.what {
             FoldKind::All | FoldKind::Exists => Gathered::Decision(None),
@@ -118,7 +116,11 @@ impl<'a> Evaluator<'a> {
                 let stops_at = fold.what == FoldKind::Exists;
                 self.machine.charge(if stops_at { 4 } else { 3 })?;
                 match self.predicate(fold) {
-                    Ok(holds) if holds == stops_at => return Ok(Some(Val::Bool(holds))),
+                    Ok(holds) if holds == stops_at => {
+                        // Upstream looks once more whether to go on.
+                        self.machine.charge(if stops_at { 3 } else { 2 })?;
+                        return Ok(Some(Val::Bool(holds)));
+                    }
                     Ok(_) => {}
                     Err(Stop::Budget) => return Err(Stop::Budget),
                     Err(stop) => drop(failure.get_or_insert(stop)),
@@ -134,7 +136,9 @@ impl<'a> Evaluator<'a> {
             Gathered::List(items) => {
                 self.machine.charge(1)?;
                 if self.predicate(fold)? {
-                    self.machine.charge(11)?;
+                    // A list of one item, which is free when the item is a literal.
+                    let literal = matches!(&fold.transform, Some(transform) if matches!(transform.kind, NodeKind::Constant(_)));
+                    self.machine.charge(if literal { 1 } else { 11 })?;
                     self.machine.allocate_values(1)?;
                     items.push(match &fold.transform {
                         Some(transform) => self.eval(transform)?,

@@ -75,7 +75,6 @@ impl<'a> Evaluator<'a> {
             NodeKind::Map(entries) => self.map(entries),
             NodeKind::Fold(fold) => self.fold(fold),
             NodeKind::Bind { value, body } => {
-                self.machine.charge(10)?;
                 self.locals.push(Local::Pending(value));
                 let result = self.eval(body);
                 self.locals.pop();
@@ -144,7 +143,7 @@ impl<'a> Evaluator<'a> {
         if how == Selection::Test {
             return Ok(Val::Bool(found.transpose()?.is_some()));
         }
-        self.machine.charge(1)?;
+        self.machine.charge(1 + u64::from(computed(operand)))?;
         match (
             found.transpose()?,
             was_optional || how == Selection::Optional,
@@ -168,7 +167,17 @@ impl<'a> Evaluator<'a> {
                 break;
             }
         }
-        let cost = call.function.charge.runtime(&arguments);
+        if call.function.charge == Charge::Index && call.arguments.first().is_some_and(computed) {
+            self.machine.charge(1)?;
+        }
+        let cost = match (
+            call.function.charge,
+            call.arguments.get(1).map(|node| &node.kind),
+        ) {
+            // Whether something is among literals is charged as it is compared.
+            (Charge::In, Some(NodeKind::Constant(_))) => 0,
+            (charge, _) => charge.runtime(&arguments),
+        };
         self.machine.charge(cost)?;
         if let Some(pattern) = &call.pattern {
             return crate::library::patterns::run(
@@ -232,11 +241,20 @@ impl<'a> Evaluator<'a> {
             Val::Optional(Some(inner)) => Val::clone(&inner),
             _ => return Err(Stop::no_overload()),
         };
-        self.machine.charge(13)?;
+        self.machine.charge(3)?;
         self.locals.push(Local::Ready(inner));
         let result = self.eval(body);
         self.locals.pop();
         if flat { result } else { result.map(Val::some) }
+    }
+}
+
+/// Whether an expression does not lead into a variable: looking into it costs one more.
+fn computed(node: &Node) -> bool {
+    match &node.kind {
+        NodeKind::Variable(_) | NodeKind::Local(_) | NodeKind::Select { .. } => false,
+        NodeKind::Call(call) => call.function.charge != Charge::Index,
+        _ => true,
     }
 }
 

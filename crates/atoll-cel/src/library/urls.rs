@@ -306,7 +306,7 @@ fn is_url<'a>(machine: &mut Machine, arguments: &[Val<'a>]) -> Evaluated<Val<'a>
     let [Val::Text(text)] = arguments else {
         return Err(Stop::no_overload());
     };
-    machine.walk(text.as_str().len())?;
+    machine.walk(text.as_str().len() / 4)?;
     Ok(Val::Bool(is_request_uri(text.as_str()).is_ok()))
 }
 
