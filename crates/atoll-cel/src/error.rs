@@ -30,7 +30,8 @@ impl CompileError {
         let line = source
             .lines()
             .nth(self.line as usize - 1)
-            .unwrap_or_default();
+            .unwrap_or_default()
+            .replace('\t', " ");
         let dots = ".".repeat(self.column as usize - 1);
         format!(
             "ERROR: <input>:{}:{}: {}\n | {line}\n | {dots}^",

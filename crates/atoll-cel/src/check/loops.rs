@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::node::{FoldNode, Node, NodeKind};
+use super::unify::WRONG;
 use super::{Checker, Noded};
 use crate::syntax::Fault;
 use crate::syntax::ast::{Expr, Fold, FoldKind};
@@ -15,7 +16,7 @@ impl Checker<'_> {
         let (index_or_key, item_or_value, single) = match range_type.plain() {
             Type::List(item) => (Type::Int, Type::clone(item), Type::clone(item)),
             Type::Map(key, value) => (Type::clone(key), Type::clone(value), Type::clone(key)),
-            Type::Dyn | Type::Var(_) => {
+            Type::Dyn | Type::Opaque(WRONG) | Type::Var(_) => {
                 self.substitution.assign(&Type::Dyn, &range_type);
                 (Type::Dyn, Type::Dyn, Type::Dyn)
             }

@@ -20,7 +20,7 @@ use crate::syntax::Fault;
 use crate::syntax::ast::{Expr, Kind, Literal, Selection};
 use crate::types::Type;
 use node::{Call, Node, NodeKind};
-use unify::{Substitution, most_general};
+use unify::{Substitution, WRONG, most_general};
 
 /// A checked text: its tree, and the variables it may read, in the order of their places.
 pub(crate) struct Checked {
@@ -79,7 +79,7 @@ impl Checker<'_> {
                 self.report(fault);
                 Node {
                     at: expression.at,
-                    output: Type::Dyn,
+                    output: Type::Opaque(WRONG),
                     kind: NodeKind::Constant(Val::Null),
                 }
             }
@@ -223,7 +223,7 @@ impl Checker<'_> {
                 self.substitution.assign(&Type::Dyn, &inner);
                 Type::Dyn
             }
-            Type::Dyn => Type::Dyn,
+            Type::Dyn | Type::Opaque(WRONG) => Type::Dyn,
             other => {
                 return Err(Fault::new(
                     at,

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use crate::types::Type;
 
+/// The type of what is wrong. It goes with everything, so that what is wrong is said once.
+pub(super) const WRONG: &str = "!error!";
+
 /// What the type variables stand for. Trying is done on a copy.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Substitution(Vec<Option<Type>>);
@@ -75,7 +78,7 @@ impl Substitution {
             return self.stands_for(*variable, other).0;
         }
         match (one, other) {
-            (Type::Dyn, _) | (_, Type::Dyn) => true,
+            (Type::Dyn | Type::Opaque(WRONG), _) | (_, Type::Dyn | Type::Opaque(WRONG)) => true,
             (Type::Null, other) | (other, Type::Null) => {
                 matches!(
                     other,

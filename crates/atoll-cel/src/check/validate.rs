@@ -23,18 +23,24 @@ pub(super) fn validate(node: &mut Node, formatting: bool, faults: &mut Vec<Fault
             }
         }
         NodeKind::List(items) if !formatting => {
-            faults
-                .extend(homogeneous(items.iter().map(|(item, optional)| (item, *optional))).err());
+            mixed(
+                items.iter().map(|(item, optional)| (item, *optional)),
+                true,
+                faults,
+            );
         }
         NodeKind::Map(entries) if !formatting => {
-            faults.extend(homogeneous(entries.iter().map(|(key, _, _)| (key, false))).err());
-            faults.extend(
-                homogeneous(
-                    entries
-                        .iter()
-                        .map(|(_, value, optional)| (value, *optional)),
-                )
-                .err(),
+            mixed(
+                entries.iter().map(|(key, _, _)| (key, false)),
+                false,
+                faults,
+            );
+            mixed(
+                entries
+                    .iter()
+                    .map(|(_, value, optional)| (value, *optional)),
+                false,
+                faults,
             );
         }
         _ => {}
@@ -42,7 +48,12 @@ pub(super) fn validate(node: &mut Node, formatting: bool, faults: &mut Vec<Fault
     node.children_mut(&mut |child| validate(child, formatting_children, faults));
 }
 
-fn homogeneous<'n>(items: impl Iterator<Item = (&'n Node, bool)>) -> Result<(), Fault> {
+/// What is not of the first item's type; `first_only` of it.
+fn mixed<'n>(
+    items: impl Iterator<Item = (&'n Node, bool)>,
+    first_only: bool,
+    faults: &mut Vec<Fault>,
+) {
     let mut first: Option<Type> = None;
     for (item, optional) in items {
         let of = match item.output.plain() {
@@ -53,14 +64,16 @@ fn homogeneous<'n>(items: impl Iterator<Item = (&'n Node, bool)>) -> Result<(), 
             None => first = Some(of),
             Some(first) if same(first, &of) => {}
             Some(first) => {
-                return Err(Fault::new(
+                faults.push(Fault::new(
                     item.at,
                     format!("expected type '{first}' but found '{of}'"),
                 ));
+                if first_only {
+                    return;
+                }
             }
         }
     }
-    Ok(())
 }
 
 /// `duration("…")` and `timestamp("…")` of texts that are none.

@@ -41,6 +41,13 @@ pub(super) fn tokens(source: &str) -> Result<Vec<Piece>, Fault> {
                 .find('\n')
                 .map_or(source.len(), |length| at + length);
         } else {
+            if byte == b'`'
+                && pieces
+                    .last()
+                    .is_some_and(|piece: &Piece| piece.token == Token::Symbol("."))
+            {
+                return Err(Fault::new(at as u32, "unsupported syntax: '`'"));
+            }
             let (token, end) = token(source, at)?;
             pieces.push(Piece {
                 token,
