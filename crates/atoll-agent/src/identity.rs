@@ -26,7 +26,7 @@ use crate::{
 /// All that a reconnect needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Identity {
+pub struct Identity {
     /// The destination's uid.
     pub(crate) destination: String,
     /// The private key, PEM.
@@ -69,7 +69,10 @@ pub enum IdentityError {
 
 impl Identity {
     /// A new key, not enrolled yet.
-    pub(crate) fn generate(destination: &str) -> Result<Self, IdentityError> {
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub fn generate(destination: &str) -> Result<Self, IdentityError> {
         Ok(Identity {
             destination: destination.to_owned(),
             key: rcgen::KeyPair::generate()?.serialize_pem(),

@@ -18,6 +18,7 @@ pub mod paths;
 pub mod plan;
 mod report;
 pub mod state;
+pub mod uplink;
 
 use std::{path::PathBuf, time::Duration};
 

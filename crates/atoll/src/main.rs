@@ -12,6 +12,7 @@ mod logging;
 mod quickstart;
 mod sandbox;
 mod signals;
+mod simulate;
 mod start;
 mod ws;
 
@@ -41,6 +42,8 @@ enum Command {
     Ws(ws::Args),
     /// Run a small Kubernetes-like cluster in one process, to try things out.
     Sandbox(sandbox::Args),
+    /// Drive a center with a fleet that is not there, and check what each destination got.
+    Simulate(simulate::Args),
     /// Start a center with sandbox edges and a small application, and show it all.
     Quickstart(quickstart::Args),
     /// Copy the state of a stopped or running center into a new directory.
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
             Command::Edges(args) => edges::run(args),
             Command::Ws(args) => ws::run(args),
             Command::Sandbox(args) => sandbox::run(args),
+            Command::Simulate(args) => simulate::run(args),
             Command::Quickstart(args) => quickstart::run(args),
             Command::Backup(args) => backup::backup(args),
             Command::Restore(args) => backup::restore(args),

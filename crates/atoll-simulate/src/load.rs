@@ -1,0 +1,249 @@
+//! What is created and changed: everything a function of the seed, so that a run can be had again.
+//!
+//! The shape of the reference load: each destination has ten labels, one of them its own; policies are few and of very different size, sharing about
+//! [`Load::copies`] copies per destination among them equally; a tenth of the objects differ per destination.
+
+use serde_json::{Value, json};
+
+/// Values of the label `bucket`, by which policies select.
+const BUCKETS: u64 = 400;
+
+/// The parameters of a run.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// How many destinations there are.
+    pub destinations: u32,
+    /// How many hubs carry them.
+    pub hubs: u32,
+    /// How many policies there are.
+    pub policies: u32,
+    /// The fewest and the most objects of a policy.
+    pub objects: (u32, u32),
+    /// About how many copies a destination has.
+    pub copies: u32,
+    /// Every so-manieth object differs per destination; 0: none does.
+    pub templated_every: u32,
+    /// The share of destinations that are away.
+    pub offline: f64,
+    /// The share of copies that fail.
+    pub failing: f64,
+    /// Fixes everything.
+    pub seed: u64,
+}
+
+/// One policy of the load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyPlan {
+    /// Its name; its objects carry it in the label `policy`.
+    pub name: String,
+    /// How many objects it has.
+    pub objects: u32,
+    /// The values of `bucket` that it selects.
+    pub buckets: Vec<u64>,
+}
+
+/// A pseudo-random number for a purpose (splitmix64 over what it is for).
+pub fn dice(seed: u64, purpose: &str, n: u64) -> u64 {
+    let mut state = seed ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for byte in purpose.bytes() {
+        state = state.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte);
+    }
+    let z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+impl Load {
+    fn dice(&self, purpose: &str, n: u64) -> u64 {
+        dice(self.seed, purpose, n)
+    }
+
+    /// Whether something of a certain share happens to the n-th.
+    pub fn happens(&self, purpose: &str, n: u64, share: f64) -> bool {
+        // 53 bits are what a double holds exactly.
+        let unit = (self.dice(purpose, n) >> 11) as f64 / (1u64 << 53) as f64;
+        unit < share
+    }
+
+    /// A hub's name.
+    pub fn hub_name(hub: u32) -> String {
+        format!("hub-{hub:03}")
+    }
+
+    /// A destination's name.
+    pub fn destination_name(n: u32) -> String {
+        format!("edge-{n:07}")
+    }
+
+    /// The destinations of a hub.
+    pub fn carried(&self, hub: u32) -> std::ops::Range<u32> {
+        let at = |h: u32| {
+            let before = u64::from(self.destinations) * u64::from(h) / u64::from(self.hubs.max(1));
+            u32::try_from(before).unwrap_or(u32::MAX)
+        };
+        at(hub)..at(hub + 1)
+    }
+
+    /// The ManagedCluster of a destination.
+    pub fn destination(&self, n: u32, hub: u32) -> Value {
+        let at = |purpose: &str, values: u64| self.dice(purpose, u64::from(n)) % values;
+        json!({
+            "apiVersion": "cluster.open-cluster-management.io/v1",
+            "kind": "ManagedCluster",
+            "metadata": {
+                "name": Self::destination_name(n),
+                "labels": {
+                    "fleet": "simulated",
+                    "site": format!("site-{n:07}"),
+                    "bucket": at("bucket", BUCKETS).to_string(),
+                    "region": format!("region-{:02}", at("region", 20)),
+                    "cloud": ["north", "south", "east", "west"][at("cloud", 4) as usize],
+                    "ring": at("ring", 10).to_string(),
+                    "tier": ["gold", "silver", "bronze"][at("tier", 3) as usize],
+                    "arch": ["amd64", "arm64"][at("arch", 2) as usize],
+                    "customer": format!("customer-{:03}", at("customer", 1000)),
+                    "rack": at("rack", 200).to_string(),
+                },
+                "annotations": {atoll_wire::HUB_ANNOTATION: Self::hub_name(hub)},
+            },
+            "spec": {"hubAcceptsClient": true},
+        })
+    }
+
+    /// The policies.
+    pub fn policy_plans(&self) -> Vec<PolicyPlan> {
+        let (fewest, most) = self.objects;
+        let share = f64::from(self.copies) / f64::from(self.policies.max(1));
+        (0..self.policies)
+            .map(|p| {
+                // Sizes grow by a constant factor; the larger a policy, the fewer have it.
+                let place = f64::from(p) / f64::from((self.policies - 1).max(1));
+                let ratio = f64::from(most.max(1)) / f64::from(fewest.max(1));
+                let objects = (f64::from(fewest.max(1)) * ratio.powf(place)).round();
+                let wanted = (share / objects * BUCKETS as f64).round().clamp(1.0, BUCKETS as f64);
+                let first = self.dice("first bucket", u64::from(p)) % BUCKETS;
+                PolicyPlan {
+                    name: format!("policy-{p:02}"),
+                    objects: objects as u32,
+                    buckets: (0..wanted as u64).map(|i| (first + i) % BUCKETS).collect(),
+                }
+            })
+            .collect()
+    }
+
+    /// A policy as an object.
+    pub fn policy(plan: &PolicyPlan, inventory: &str) -> Value {
+        let values: Vec<String> = plan.buckets.iter().map(u64::to_string).collect();
+        json!({
+            "apiVersion": "control.kubestellar.io/v1alpha1",
+            "kind": "BindingPolicy",
+            "metadata": {"name": plan.name},
+            "spec": {
+                "inventory": inventory,
+                "clusterSelectors": [{"matchExpressions": [{"key": "bucket", "operator": "In", "values": values}]}],
+                "downsync": [{"objectSelectors": [{"matchLabels": {"policy": plan.name}}]}],
+            },
+        })
+    }
+
+    /// Whether an object is a workload, which has a status; the others are configuration.
+    pub fn is_workload(object: u32) -> bool {
+        object % 5 == 1
+    }
+
+    /// Whether an object differs per destination.
+    pub fn is_templated(&self, object: u32) -> bool {
+        self.templated_every > 0 && object % self.templated_every == 0 && !Self::is_workload(object)
+    }
+
+    /// An object of a policy, about 1 KB, in a version.
+    pub fn object(&self, policy: &str, object: u32, version: u32) -> Value {
+        let name = format!("{policy}-{object:03}");
+        let filler: String = (0..12u64)
+            .map(|i| format!("{:016x} ", self.dice(&name, u64::from(version) * 100 + i)))
+            .collect();
+        let mut metadata = json!({"name": name, "namespace": "simulated", "labels": {"policy": policy}});
+        if Self::is_workload(object) {
+            return json!({
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": metadata,
+                "spec": {
+                    "replicas": 2,
+                    "selector": {"matchLabels": {"app": name}},
+                    "template": {
+                        "metadata": {"labels": {"app": name}, "annotations": {"filler": filler.repeat(3)}},
+                        "spec": {"containers": [{"name": "main", "image": format!("example.org/{name}:{version}")}]},
+                    },
+                },
+            });
+        }
+        let mut data = json!({"version": version.to_string(), "filler": filler.repeat(4)});
+        if self.is_templated(object) {
+            metadata["annotations"] = json!({"control.kubestellar.io/expand-templates": "true"});
+            data["site"] = json!("{{.site}} in {{.region}}");
+        }
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+    }
+
+    /// The path of an object in its workspace.
+    pub fn object_path(policy: &str, object: u32) -> String {
+        let kind = if Self::is_workload(object) {
+            "/apis/apps/v1/namespaces/simulated/deployments"
+        } else {
+            "/api/v1/namespaces/simulated/configmaps"
+        };
+        format!("{kind}/{policy}-{object:03}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(destinations: u32) -> Load {
+        Load {
+            destinations,
+            hubs: 7,
+            policies: 20,
+            objects: (10, 200),
+            copies: 50,
+            templated_every: 10,
+            offline: 0.1,
+            failing: 0.01,
+            seed: 1,
+        }
+    }
+
+    #[test]
+    fn every_destination_is_carried_once() {
+        let load = load(1000);
+        let all: Vec<u32> = (0..load.hubs).flat_map(|h| load.carried(h)).collect();
+        assert_eq!(all, (0..1000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_load_has_about_the_copies_asked_for() {
+        let load = load(4000);
+        let plans = load.policy_plans();
+        assert_eq!((plans[0].objects, plans[19].objects), (10, 200));
+        let mut copies = 0u64;
+        for n in 0..load.destinations {
+            let labels = &load.destination(n, 0)["metadata"]["labels"];
+            let bucket: u64 = labels["bucket"].as_str().unwrap_or_default().parse().unwrap_or(0);
+            let has = plans.iter().filter(|p| p.buckets.contains(&bucket));
+            copies += has.map(|p| u64::from(p.objects)).sum::<u64>();
+        }
+        let each = copies / u64::from(load.destinations);
+        assert!((40..=60).contains(&each), "{each}");
+    }
+
+    #[test]
+    fn the_seed_decides() {
+        let (a, b) = (load(10), load(10));
+        assert_eq!(a.destination(3, 1), b.destination(3, 1));
+        assert_eq!(a.object("policy-01", 10, 2), b.object("policy-01", 10, 2));
+        assert_ne!(a.object("policy-01", 10, 2), a.object("policy-01", 10, 3));
+    }
+}
