@@ -16,9 +16,15 @@ pub(crate) const CLUSTERS: &str = "/apis/cluster.open-cluster-management.io/v1/m
 pub(crate) const POLICIES: &str = "/apis/control.kubestellar.io/v1alpha1/bindingpolicies";
 
 /// Creates objects, each below its path; the answers come in the order of the objects.
-pub(crate) async fn create_all(client: &Client, objects: impl Iterator<Item = (String, Value)>) -> anyhow::Result<Vec<Value>> {
+pub(crate) async fn create_all(
+    client: &Client,
+    objects: impl Iterator<Item = (String, Value)>,
+) -> anyhow::Result<Vec<Value>> {
     let requests = objects.map(|(path, object)| async move {
-        client.post(&path, &object).await.with_context(|| format!("cannot create below {path}"))
+        client
+            .post(&path, &object)
+            .await
+            .with_context(|| format!("cannot create below {path}"))
     });
     let mut answers = futures::stream::iter(requests).buffered(AT_ONCE);
     let mut made = Vec::new();
@@ -29,9 +35,15 @@ pub(crate) async fn create_all(client: &Client, objects: impl Iterator<Item = (S
 }
 
 /// Applies merge patches to objects.
-pub(crate) async fn patch_all(client: &Client, patches: impl Iterator<Item = (String, Value)>) -> anyhow::Result<()> {
+pub(crate) async fn patch_all(
+    client: &Client,
+    patches: impl Iterator<Item = (String, Value)>,
+) -> anyhow::Result<()> {
     let requests = patches.map(|(path, patch)| async move {
-        client.patch(&path, Patch::Merge, &patch).await.with_context(|| format!("cannot change {path}"))
+        client
+            .patch(&path, Patch::Merge, &patch)
+            .await
+            .with_context(|| format!("cannot change {path}"))
     });
     let mut answers = futures::stream::iter(requests).buffer_unordered(AT_ONCE);
     while let Some(answer) = answers.next().await {
@@ -45,10 +57,23 @@ pub(crate) async fn list(client: &Client, path: &str) -> anyhow::Result<Vec<Valu
     let mut items = Vec::new();
     let mut next = String::new();
     loop {
-        let page = client.get(&format!("{path}?limit=5000&continue={next}")).await.with_context(|| format!("cannot list {path}"))?;
-        let Value::Object(mut page) = page else { return Ok(items) };
-        let kind = |v: Option<&Value>| v.and_then(Value::as_str).unwrap_or_default().trim_end_matches("List").to_owned();
-        let (api_version, kind) = (page.get("apiVersion").cloned().unwrap_or_default(), kind(page.get("kind")));
+        let page = client
+            .get(&format!("{path}?limit=5000&continue={next}"))
+            .await
+            .with_context(|| format!("cannot list {path}"))?;
+        let Value::Object(mut page) = page else {
+            return Ok(items);
+        };
+        let kind = |v: Option<&Value>| {
+            v.and_then(Value::as_str)
+                .unwrap_or_default()
+                .trim_end_matches("List")
+                .to_owned()
+        };
+        let (api_version, kind) = (
+            page.get("apiVersion").cloned().unwrap_or_default(),
+            kind(page.get("kind")),
+        );
         if let Some(Value::Array(found)) = page.remove("items") {
             items.extend(found.into_iter().map(|mut item| {
                 // Items of a list do not repeat what they are.
@@ -57,7 +82,11 @@ pub(crate) async fn list(client: &Client, path: &str) -> anyhow::Result<Vec<Valu
                 item
             }));
         }
-        next = page.get("metadata").and_then(|m| m.get("continue")?.as_str()).unwrap_or_default().to_owned();
+        next = page
+            .get("metadata")
+            .and_then(|m| m.get("continue")?.as_str())
+            .unwrap_or_default()
+            .to_owned();
         if next.is_empty() {
             return Ok(items);
         }
@@ -72,8 +101,15 @@ pub(crate) async fn workspace(center: &Center, name: &str, kind: &str) -> anyhow
     });
     let root = center.at("root");
     let path = "/apis/tenancy.kcp.io/v1alpha1/workspaces";
-    root.post(path, &object).await.with_context(|| format!("cannot make workspace root:{name}"))?;
-    while root.get(&format!("{path}/{name}")).await?.pointer("/status/phase") != Some(&json!("Ready")) {
+    root.post(path, &object)
+        .await
+        .with_context(|| format!("cannot make workspace root:{name}"))?;
+    while root
+        .get(&format!("{path}/{name}"))
+        .await?
+        .pointer("/status/phase")
+        != Some(&json!("Ready"))
+    {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())

@@ -63,16 +63,27 @@ impl Center {
     pub(crate) fn register(&self, inventory: &str, name: &str) -> anyhow::Result<JoinFile> {
         let file = self.directory.join(format!("{name}.join.yaml"));
         let output = Command::new(&self.program)
-            .args(["edges", "add", name, "--inventory", inventory, "--kubeconfig"])
+            .args([
+                "edges",
+                "add",
+                name,
+                "--inventory",
+                inventory,
+                "--kubeconfig",
+            ])
             .arg(self.directory.join("admin.kubeconfig"))
             .args(["--context", "base", "-o"])
             .arg(&file)
             .output()
             .with_context(|| format!("cannot run {}", self.program.display()))?;
         if !output.status.success() {
-            bail!("cannot register {name}: {}", String::from_utf8_lossy(&output.stderr));
+            bail!(
+                "cannot register {name}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
-        let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("cannot read {}", file.display()))?;
         atoll_agent::read_join_file(&text).map_err(anyhow::Error::msg)
     }
 
@@ -110,14 +121,26 @@ pub(crate) struct Usage {
 pub(crate) fn usage(process: u32) -> Usage {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let bytes = |key: &str| {
-        let line = status.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(':'));
+        let line = status
+            .lines()
+            .find_map(|l| l.strip_prefix(key)?.strip_prefix(':'));
         let kilobytes = line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok());
         kilobytes.unwrap_or(0) * 1024
     };
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     // The name may hold anything: count after its closing parenthesis. The kernel counts in hundredths of a second.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let ticks = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|f| f.parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
     Usage {
         resident: bytes("VmRSS"),
         peak: bytes("VmHWM"),
@@ -139,15 +162,24 @@ fn disk(directory: &Path) -> u64 {
 }
 
 fn spawn(program: &Path, directory: &Path, address: SocketAddr) -> anyhow::Result<Child> {
-    std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
     let path = directory.join("center.log");
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path);
     let log = log.with_context(|| format!("cannot write {}", path.display()))?;
     Command::new(program)
         .arg("start")
         .arg("--root-directory")
         .arg(directory)
-        .args(["--bind-address", "127.0.0.1", "--secure-port", &address.port().to_string()])
+        .args([
+            "--bind-address",
+            "127.0.0.1",
+            "--secure-port",
+            &address.port().to_string(),
+        ])
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -162,7 +194,10 @@ async fn ready(directory: &Path, address: SocketAddr) -> anyhow::Result<(Client,
             return Ok(found);
         }
         if Instant::now() > deadline {
-            bail!("the center at {address} is not ready; see {}", directory.join("center.log").display());
+            bail!(
+                "the center at {address} is not ready; see {}",
+                directory.join("center.log").display()
+            );
         }
         // Until it listens there is nobody to ask for anything better than trying again.
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -173,7 +208,9 @@ async fn ask(directory: &Path) -> anyhow::Result<(Client, Vec<u8>)> {
     let kubeconfig = Kubeconfig::load(&[directory.join("admin.kubeconfig")])?;
     let config = Config::from_kubeconfig(&kubeconfig, Some("base"))?;
     let client = Client::new(&config)?.at("");
-    client.request(atoll_client::Request::new(http::Method::GET, "/readyz")).await?;
+    client
+        .request(atoll_client::Request::new(http::Method::GET, "/readyz"))
+        .await?;
     // The administrator's token may be new with this start.
     let kubeconfig = Kubeconfig::load(&[directory.join("admin.kubeconfig")])?;
     let config = Config::from_kubeconfig(&kubeconfig, Some("base"))?;

@@ -67,7 +67,10 @@ impl Known {
         if number == next {
             self.versions.push(version);
         }
-        Held { object, version: number }
+        Held {
+            object,
+            version: number,
+        }
     }
 
     pub(crate) fn version(&self, held: Held) -> Version {
@@ -127,14 +130,23 @@ mod tests {
     #[test]
     fn a_destination_holds_the_last_version_of_each() {
         let item = |uid: &str| Item {
-            copy: Some(CopyId { cluster: "c".into(), uid: uid.into() }),
+            copy: Some(CopyId {
+                cluster: "c".into(),
+                uid: uid.into(),
+            }),
             object: Some(ObjectRef::default()),
             ..Item::default()
         };
         let mut known = Known::default();
-        let (a, b) = (known.object(&item("a")).unwrap(), known.object(&item("b")).unwrap());
+        let (a, b) = (
+            known.object(&item("a")).unwrap(),
+            known.object(&item("b")).unwrap(),
+        );
         assert_eq!(known.object(&item("a")), Some(a));
-        let version = |n: u8| Version { render: [n; 16], print: u64::from(n) };
+        let version = |n: u8| Version {
+            render: [n; 16],
+            print: u64::from(n),
+        };
         let mut edge = Edge::default();
         for (object, n, news) in [(b, 1, true), (a, 1, true), (a, 1, false), (a, 2, true)] {
             let held = known.held(object, version(n));

@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use atoll_agent::uplink::{Identity, Uplink};
 use atoll_wire::{
-    AgentClient, CopyReport, Desired, ErrorKind, Hello, Holding, Item, Leave, Need, PING_EVERY, Ping,
-    Report, ToAgent, ToCenter, TombstoneDone, TombstoneOutcome, to_agent,
+    AgentClient, CopyReport, Desired, ErrorKind, Hello, Holding, Item, Leave, Need, PING_EVERY,
+    Ping, Report, ToAgent, ToCenter, TombstoneDone, TombstoneOutcome, to_agent,
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -90,8 +90,17 @@ pub(crate) struct Hub {
 pub(crate) type Shared = Arc<Mutex<Hub>>;
 
 impl Hub {
-    pub(crate) fn new(name: String, first: u32, uids: Vec<String>, load: Arc<Load>, tally: Arc<Tally>) -> Shared {
-        let behind = uids.into_iter().map(|uid| Behind { uid, edge: Edge::default() });
+    pub(crate) fn new(
+        name: String,
+        first: u32,
+        uids: Vec<String>,
+        load: Arc<Load>,
+        tally: Arc<Tally>,
+    ) -> Shared {
+        let behind = uids.into_iter().map(|uid| Behind {
+            uid,
+            edge: Edge::default(),
+        });
         Arc::new(Mutex::new(Hub {
             name,
             first,
@@ -112,7 +121,17 @@ impl Hub {
     pub(crate) fn contents(&self) -> impl Iterator<Item = (u32, HashMap<&str, Print>)> {
         (self.first..).zip(&self.behind).map(|(n, behind)| {
             let copies = behind.edge.copies().iter();
-            (n, copies.map(|h| (self.known.copy(h.object).uid.as_str(), self.known.version(*h).print)).collect())
+            (
+                n,
+                copies
+                    .map(|h| {
+                        (
+                            self.known.copy(h.object).uid.as_str(),
+                            self.known.version(*h).print,
+                        )
+                    })
+                    .collect(),
+            )
         })
     }
 
@@ -124,7 +143,9 @@ impl Hub {
 
     /// Whether a destination is connected or wants to be.
     pub(crate) fn is_online(&self, n: u32) -> bool {
-        self.behind.get((n - self.first) as usize).is_some_and(|b| b.edge.online)
+        self.behind
+            .get((n - self.first) as usize)
+            .is_some_and(|b| b.edge.online)
     }
 
     /// Whether everything that was said was answered.
@@ -194,7 +215,11 @@ impl Hub {
         let count = handles.len() * copies.len();
         self.unacknowledged.insert(self.sequence, count);
         Tally::add(&self.tally.reported, count);
-        let report = Report { sequence: self.sequence, copies, complete: false };
+        let report = Report {
+            sequence: self.sequence,
+            copies,
+            complete: false,
+        };
         self.backlog.push(ToCenter::for_handles(handles, report));
     }
 
@@ -270,7 +295,10 @@ impl Hub {
                 }
             }
             Message::Tombstone(tombstone) => {
-                let object = tombstone.copy.as_ref().and_then(|c| self.known.number_of(c));
+                let object = tombstone
+                    .copy
+                    .as_ref()
+                    .and_then(|c| self.known.number_of(c));
                 for handle in &handles {
                     let behind = self.behind.get_mut(*handle as usize - 1);
                     if let (Some(behind), Some(object)) = (behind, object)
@@ -295,7 +323,10 @@ impl Hub {
                 tracing::warn!(hub = %self.name, why = %refused.message, "refused");
                 Tally::add(&self.tally.refused, handles.len().max(1));
             }
-            Message::Released(_) | Message::FetchStatus(_) | Message::Resumed(_) | Message::Pong(_) => {}
+            Message::Released(_)
+            | Message::FetchStatus(_)
+            | Message::Resumed(_)
+            | Message::Pong(_) => {}
         }
     }
 
@@ -320,7 +351,9 @@ impl Hub {
         }
         self.apply(handles, ready);
         if let Some(first) = handles.first().filter(|_| !asked.is_empty()) {
-            let need = Need { hashes: asked.into_iter().collect() };
+            let need = Need {
+                hashes: asked.into_iter().collect(),
+            };
             self.backlog.push(ToCenter::for_handles(vec![*first], need));
         }
     }
@@ -328,7 +361,8 @@ impl Hub {
     /// Decodes a body; false when it is not what it is called.
     fn decode(&mut self, hash: &Bytes, bytes: &[u8]) -> bool {
         let object = serde_json::from_slice(bytes).ok();
-        let Some(object) = object.filter(|_| atoll_wire::digest::body_hash(bytes)[..] == hash[..]) else {
+        let Some(object) = object.filter(|_| atoll_wire::digest::body_hash(bytes)[..] == hash[..])
+        else {
             Tally::add(&self.tally.damaged, 1);
             return false;
         };
@@ -354,8 +388,12 @@ impl Hub {
         let mut alike: Vec<CopyReport> = Vec::new();
         let mut workloads: Vec<(ObjectNumber, Bytes)> = Vec::new();
         for (item, print) in items {
-            let Some(object) = self.known.object(&item) else { continue };
-            let Ok(render) = <[u8; 16]>::try_from(item.render_hash.as_ref()) else { continue };
+            let Some(object) = self.known.object(&item) else {
+                continue;
+            };
+            let Ok(render) = <[u8; 16]>::try_from(item.render_hash.as_ref()) else {
+                continue;
+            };
             let held = self.known.held(object, Version { render, print });
             Tally::add(&self.tally.items, handles.len());
             for handle in handles {
@@ -382,7 +420,10 @@ impl Hub {
         if !workloads.is_empty() {
             for handle in handles {
                 let i = *handle as usize - 1;
-                let reports = workloads.iter().map(|(o, render)| self.workload_report(i, *o, render)).collect();
+                let reports = workloads
+                    .iter()
+                    .map(|(o, render)| self.workload_report(i, *o, render))
+                    .collect();
                 self.report(vec![*handle], reports);
             }
         }
@@ -390,7 +431,9 @@ impl Hub {
 
     fn report_all(&mut self, handle: u32) {
         let i = handle as usize - 1;
-        let Some(behind) = self.behind.get(i) else { return };
+        let Some(behind) = self.behind.get(i) else {
+            return;
+        };
         let mut copies = Vec::new();
         for held in behind.edge.copies().to_vec() {
             let render = self.known.version(held).render;
@@ -410,14 +453,20 @@ impl Hub {
     }
 
     fn list(&mut self, handle: u32) {
-        let Some(behind) = self.behind.get(handle as usize - 1) else { return };
+        let Some(behind) = self.behind.get(handle as usize - 1) else {
+            return;
+        };
         let copies = behind.edge.copies().iter().map(|held| atoll_wire::Held {
             copy: Some(self.known.copy(held.object).clone()),
             render_hash: Bytes::copy_from_slice(&self.known.version(*held).render),
             object: Some(self.known.reference(held.object).clone()),
         });
-        let holding = Holding { copies: copies.collect(), last: true };
-        self.backlog.push(ToCenter::for_handles(vec![handle], holding));
+        let holding = Holding {
+            copies: copies.collect(),
+            last: true,
+        };
+        self.backlog
+            .push(ToCenter::for_handles(vec![handle], holding));
     }
 }
 
@@ -441,8 +490,17 @@ fn hello(i: usize, behind: &Behind, known: &Known) -> ToCenter {
 /// A Deployment's status with times and names of its own, about a kilobyte.
 fn workload_status(seed: u64, n: u64, phase: u32, fails: bool) -> String {
     let second = dice(seed, "second", n + u64::from(phase)) % 86_400;
-    let at = format!("2026-11-21T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60);
-    let pod = format!("{:010x}-{:05x}", dice(seed, "pod", n) & 0xff_ffff_ffff, dice(seed, "pod", n + u64::from(phase)) & 0xf_ffff);
+    let at = format!(
+        "2026-11-21T{:02}:{:02}:{:02}Z",
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    );
+    let pod = format!(
+        "{:010x}-{:05x}",
+        dice(seed, "pod", n) & 0xff_ffff_ffff,
+        dice(seed, "pod", n + u64::from(phase)) & 0xf_ffff
+    );
     // An odd phase has one replica fewer: what a real workload does while it is moved.
     let ready = if fails { 0 } else { 2 - phase % 2 };
     let condition = |kind: &str, status: bool, reason: &str| {
@@ -476,8 +534,13 @@ pub(crate) async fn run(hub: Shared, uplink: Arc<Uplink>, identity: Arc<Identity
 async fn session(hub: &Shared, uplink: &Uplink, identity: &Identity) -> anyhow::Result<()> {
     let (up, messages) = mpsc::channel(OUTBOX);
     let mut client = AgentClient::new(uplink.channel(Some(identity)).await?);
-    up.send(ToCenter::new("", Ping {})).await.context("the stream is closed")?;
-    let mut down = client.session(ReceiverStream::new(messages)).await?.into_inner();
+    up.send(ToCenter::new("", Ping {}))
+        .await
+        .context("the stream is closed")?;
+    let mut down = client
+        .session(ReceiverStream::new(messages))
+        .await?
+        .into_inner();
     hub.lock().connected(up.clone());
     let mut ping = tokio::time::interval(PING_EVERY);
     let mut look = tokio::time::interval(Duration::from_millis(20));

@@ -121,7 +121,9 @@ impl Load {
                 let place = f64::from(p) / f64::from((self.policies - 1).max(1));
                 let ratio = f64::from(most.max(1)) / f64::from(fewest.max(1));
                 let objects = (f64::from(fewest.max(1)) * ratio.powf(place)).round();
-                let wanted = (share / objects * BUCKETS as f64).round().clamp(1.0, BUCKETS as f64);
+                let wanted = (share / objects * BUCKETS as f64)
+                    .round()
+                    .clamp(1.0, BUCKETS as f64);
                 let first = self.dice("first bucket", u64::from(p)) % BUCKETS;
                 PolicyPlan {
                     name: format!("policy-{p:02}"),
@@ -163,7 +165,8 @@ impl Load {
         let filler: String = (0..12u64)
             .map(|i| format!("{:016x} ", self.dice(&name, u64::from(version) * 100 + i)))
             .collect();
-        let mut metadata = json!({"name": name, "namespace": "simulated", "labels": {"policy": policy}});
+        let mut metadata =
+            json!({"name": name, "namespace": "simulated", "labels": {"policy": policy}});
         if Self::is_workload(object) {
             return json!({
                 "apiVersion": "apps/v1",
@@ -231,7 +234,11 @@ mod tests {
         let mut copies = 0u64;
         for n in 0..load.destinations {
             let labels = &load.destination(n, 0)["metadata"]["labels"];
-            let bucket: u64 = labels["bucket"].as_str().unwrap_or_default().parse().unwrap_or(0);
+            let bucket: u64 = labels["bucket"]
+                .as_str()
+                .unwrap_or_default()
+                .parse()
+                .unwrap_or(0);
             let has = plans.iter().filter(|p| p.buckets.contains(&bucket));
             copies += has.map(|p| u64::from(p.objects)).sum::<u64>();
         }

@@ -60,7 +60,10 @@ struct Object {
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 fn strings(value: Option<&Value>) -> BTreeMap<String, String> {
@@ -88,9 +91,14 @@ fn selects(selector: &Value, labels: &BTreeMap<String, String>) -> bool {
     all_equal
         && expressions.into_iter().flatten().all(|e| {
             let value = labels.get(text(e, "/key"));
-            let listed = e.get("values").and_then(Value::as_array).is_some_and(|values| {
-                values.iter().any(|v| v.as_str() == value.map(String::as_str) && value.is_some())
-            });
+            let listed = e
+                .get("values")
+                .and_then(Value::as_array)
+                .is_some_and(|values| {
+                    values
+                        .iter()
+                        .any(|v| v.as_str() == value.map(String::as_str) && value.is_some())
+                });
             match text(e, "/operator") {
                 "In" => listed,
                 "NotIn" => !listed,
@@ -110,8 +118,13 @@ fn as_it_travels(object: &Value) -> Value {
     if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
         let kept = ["name", "namespace", "labels", "annotations"];
         metadata.retain(|key, _| kept.contains(&key.as_str()));
-        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-            annotations.retain(|key, _| !key.starts_with("kcp.io/") && key != "control.kubestellar.io/expand-templates");
+        if let Some(annotations) = metadata
+            .get_mut("annotations")
+            .and_then(Value::as_object_mut)
+        {
+            annotations.retain(|key, _| {
+                !key.starts_with("kcp.io/") && key != "control.kubestellar.io/expand-templates"
+            });
             if annotations.is_empty() {
                 metadata.remove("annotations");
             }
@@ -166,9 +179,15 @@ impl Expected {
         let mut by_place = vec![Vec::new(); shown.places.len()];
         for (p, policy) in shown.policies.iter().enumerate() {
             by_policy.push(bundle(policy, &shown.objects));
-            let selectors = policy.pointer("/spec/clusterSelectors").and_then(Value::as_array);
+            let selectors = policy
+                .pointer("/spec/clusterSelectors")
+                .and_then(Value::as_array);
             for (place, has) in shown.places.iter().zip(&mut by_place) {
-                if selectors.into_iter().flatten().any(|s| selects(s, &place.labels)) {
+                if selectors
+                    .into_iter()
+                    .flatten()
+                    .any(|s| selects(s, &place.labels))
+                {
                     has.push(p as u32);
                 }
             }
@@ -199,7 +218,11 @@ impl Expected {
 
     /// How many copies a destination should have.
     pub fn copies_at(&self, n: usize) -> usize {
-        let mut objects: Vec<u32> = self.by_place[n].iter().flat_map(|p| &self.by_policy[*p as usize]).copied().collect();
+        let mut objects: Vec<u32> = self.by_place[n]
+            .iter()
+            .flat_map(|p| &self.by_policy[*p as usize])
+            .copied()
+            .collect();
         objects.sort_unstable();
         objects.dedup();
         objects.len()
@@ -207,7 +230,11 @@ impl Expected {
 
     /// How many copies a policy should have: its objects, wherever it is.
     pub fn copies_of(&self, policy: usize) -> u64 {
-        let places = self.by_place.iter().filter(|has| has.contains(&(policy as u32))).count();
+        let places = self
+            .by_place
+            .iter()
+            .filter(|has| has.contains(&(policy as u32)))
+            .count();
         places as u64 * self.by_policy[policy].len() as u64
     }
 }
@@ -229,7 +256,8 @@ fn bundle(policy: &Value, objects: &[Value]) -> Vec<u32> {
         }
     }
     for (i, object) in objects.iter().enumerate() {
-        let is_needed = object["kind"] == "Namespace" && namespaces.contains(&text(object, "/metadata/name"));
+        let is_needed =
+            object["kind"] == "Namespace" && namespaces.contains(&text(object, "/metadata/name"));
         if is_needed && !found.contains(&(i as u32)) {
             found.push(i as u32);
         }
@@ -246,12 +274,17 @@ mod tests {
     fn what_is_selected_travels_clean_and_expanded() {
         let place = |n: &str, tier: &str| Place {
             name: n.to_owned(),
-            labels: BTreeMap::from([("tier".to_owned(), tier.to_owned()), ("site".to_owned(), n.to_owned())]),
+            labels: BTreeMap::from([
+                ("tier".to_owned(), tier.to_owned()),
+                ("site".to_owned(), n.to_owned()),
+            ]),
         };
         let shown = Shown {
             places: vec![place("a", "gold"), place("b", "silver")],
-            policies: vec![json!({"spec": {"clusterSelectors": [{"matchExpressions": [{"key": "tier", "operator": "In", "values": ["gold"]}]}],
-                "downsync": [{"objectSelectors": [{"matchLabels": {"app": "x"}}]}]}})],
+            policies: vec![
+                json!({"spec": {"clusterSelectors": [{"matchExpressions": [{"key": "tier", "operator": "In", "values": ["gold"]}]}],
+                "downsync": [{"objectSelectors": [{"matchLabels": {"app": "x"}}]}]}}),
+            ],
             objects: vec![
                 json!({"kind": "Namespace", "metadata": {"name": "n", "uid": "u0", "labels": {"other": "y"}}}),
                 json!({"kind": "ConfigMap", "metadata": {"name": "c", "namespace": "n", "uid": "u1", "resourceVersion": "7", "labels": {"app": "x"},
@@ -265,6 +298,13 @@ mod tests {
         assert_eq!(at_a.get("u1"), Some(&print(&c)));
         assert_eq!(at_a.len(), 2, "the Namespace comes along");
         assert!(expected.at(1, &shown.places[1]).is_empty());
-        assert_eq!((expected.copies_at(0), expected.copies_at(1), expected.copies_of(0)), (2, 0, 2));
+        assert_eq!(
+            (
+                expected.copies_at(0),
+                expected.copies_at(1),
+                expected.copies_of(0)
+            ),
+            (2, 0, 2)
+        );
     }
 }

@@ -27,13 +27,21 @@ impl Report {
     }
 
     pub(crate) fn figure(&mut self, what: impl Into<String>, value: f64, unit: &'static str) {
-        self.figures.push(Figure { what: what.into(), value, unit });
+        self.figures.push(Figure {
+            what: what.into(),
+            value,
+            unit,
+        });
     }
 
     /// So many things in so long: the time and the rate.
     pub(crate) fn rate(&mut self, what: &str, count: f64, took: Duration, unit: &'static str) {
         self.figure(format!("{what}: time"), took.as_secs_f64(), "s");
-        self.figure(format!("{what}: rate"), count / took.as_secs_f64().max(1e-9), unit);
+        self.figure(
+            format!("{what}: rate"),
+            count / took.as_secs_f64().max(1e-9),
+            unit,
+        );
     }
 
     /// Something is not as it has to be.
@@ -48,7 +56,11 @@ impl Report {
 
     /// For machines.
     pub fn to_json(&self) -> Value {
-        let parameters: Map<String, Value> = self.parameters.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
+        let parameters: Map<String, Value> = self
+            .parameters
+            .iter()
+            .map(|(k, v)| (k.clone(), v.clone().into()))
+            .collect();
         let figures: Vec<Value> = self
             .figures
             .iter()
@@ -66,7 +78,13 @@ impl Report {
         }
         text.push('\n');
         for figure in &self.figures {
-            let _ = writeln!(text, "{:44} {:>16} {}", figure.what, show(figure.value), figure.unit);
+            let _ = writeln!(
+                text,
+                "{:44} {:>16} {}",
+                figure.what,
+                show(figure.value),
+                figure.unit
+            );
         }
         text.push('\n');
         if self.is_exact() {

@@ -44,7 +44,10 @@ pub struct Options {
 /// When the center cannot be driven. What it does wrong is in the report, not an error.
 pub async fn run(options: Options, say: impl Fn(&str)) -> anyhow::Result<Report> {
     if std::fs::read_dir(&options.directory).is_ok_and(|mut entries| entries.next().is_some()) {
-        bail!("{} is not empty; a simulation needs a directory of its own", options.directory.display());
+        bail!(
+            "{} is not empty; a simulation needs a directory of its own",
+            options.directory.display()
+        );
     }
     let center = Center::start(&options.program, &options.directory).await?;
     let mut run = Run {
@@ -86,9 +89,15 @@ impl Run {
             ("destinations", load.destinations.to_string()),
             ("hubs", load.hubs.to_string()),
             ("policies", load.policies.to_string()),
-            ("objects per policy", format!("{}-{}", load.objects.0, load.objects.1)),
+            (
+                "objects per policy",
+                format!("{}-{}", load.objects.0, load.objects.1),
+            ),
             ("copies per destination, about", load.copies.to_string()),
-            ("one object in so many is templated", load.templated_every.to_string()),
+            (
+                "one object in so many is templated",
+                load.templated_every.to_string(),
+            ),
             ("share away", load.offline.to_string()),
             ("share failing", load.failing.to_string()),
             ("rounds of churn", self.options.churn.to_string()),
@@ -114,7 +123,9 @@ impl Run {
         let placed = self.center.usage();
         self.check("after placing", say).await?;
         for round in 1..=self.options.churn {
-            say(&format!("round {round}: every status, then every policy, then who is away"));
+            say(&format!(
+                "round {round}: every status, then every policy, then who is away"
+            ));
             self.statuses(round).await?;
             self.change(round, false).await?;
             self.come_and_go(round).await?;
@@ -135,24 +146,39 @@ impl Run {
             let join = self.center.register(INVENTORY, &Load::hub_name(hub))?;
             let mut identity = Identity::generate(&join.destination)?;
             let uplink = Uplink::new(join)?;
-            uplink.enrol(&mut identity).await.context("a hub was not enrolled")?;
+            uplink
+                .enrol(&mut identity)
+                .await
+                .context("a hub was not enrolled")?;
             enrolled.push((Arc::new(uplink), Arc::new(identity)));
         }
         Ok(enrolled)
     }
 
     /// Creates the ManagedClusters, hub by hub, and lets each hub's stream begin.
-    async fn register(&mut self, enrolled: Vec<(Arc<Uplink>, Arc<Identity>)>, say: &impl Fn(&str)) -> anyhow::Result<()> {
+    async fn register(
+        &mut self,
+        enrolled: Vec<(Arc<Uplink>, Arc<Identity>)>,
+        say: &impl Fn(&str),
+    ) -> anyhow::Result<()> {
         let client = self.center.at(INVENTORY);
         let began = Instant::now();
         for (hub, (uplink, identity)) in (0..).zip(enrolled) {
             let range = self.load.carried(hub);
-            let objects = range.clone().map(|n| (CLUSTERS.to_owned(), self.load.destination(n, hub)));
+            let objects = range
+                .clone()
+                .map(|n| (CLUSTERS.to_owned(), self.load.destination(n, hub)));
             let made = api::create_all(&client, objects).await?;
             let uid = |c: &Value| c["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
             self.places.extend(made.iter().map(Place::of));
             let uids = made.iter().map(uid).collect();
-            let shared = Hub::new(Load::hub_name(hub), range.start, uids, self.load.clone(), self.tally.clone());
+            let shared = Hub::new(
+                Load::hub_name(hub),
+                range.start,
+                uids,
+                self.load.clone(),
+                self.tally.clone(),
+            );
             self.tasks.spawn(hub::run(shared.clone(), uplink, identity));
             self.hubs.push(shared);
             if hub % 16 == 15 {
@@ -160,7 +186,12 @@ impl Run {
             }
         }
         let count = f64::from(self.load.destinations);
-        self.report.rate("registered through the API", count, began.elapsed(), "destinations/s");
+        self.report.rate(
+            "registered through the API",
+            count,
+            began.elapsed(),
+            "destinations/s",
+        );
         Ok(())
     }
 
@@ -171,14 +202,21 @@ impl Run {
         self.until("all are connected", |run| run.settled()).await?;
         let online = self.online() as f64;
         self.report.figure("connected", online, "destinations");
-        self.report.rate("connected", online, began.elapsed(), "destinations/s");
+        self.report
+            .rate("connected", online, began.elapsed(), "destinations/s");
         Ok(())
     }
 
     fn set_online(&self, round: u32) {
         let load = &self.load;
         for hub in &self.hubs {
-            hub.lock().set_online(|n| !load.happens("away", u64::from(n) + u64::from(round) * 1_000_003, load.offline));
+            hub.lock().set_online(|n| {
+                !load.happens(
+                    "away",
+                    u64::from(n) + u64::from(round) * 1_000_003,
+                    load.offline,
+                )
+            });
         }
     }
 
@@ -193,7 +231,8 @@ impl Run {
     /// Creates the objects and the policies, and waits until they are where they should be.
     async fn place(&mut self) -> anyhow::Result<()> {
         let client = self.center.at(PAYLOAD);
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "simulated"}});
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "simulated"}});
         client.post("/api/v1/namespaces", &namespace).await?;
         let load = self.load.clone();
         let plans = self.plans.clone();
@@ -208,14 +247,23 @@ impl Run {
         api::create_all(&client, objects).await?;
         let began = Instant::now();
         let inventory = INVENTORY;
-        let policies = plans.iter().map(|plan| (POLICIES.to_owned(), Load::policy(plan, inventory)));
+        let policies = plans
+            .iter()
+            .map(|plan| (POLICIES.to_owned(), Load::policy(plan, inventory)));
         api::create_all(&client, policies).await?;
         let expected = self.expected().await?;
         let copies = self.reached(&expected).await?;
         let online = self.online() as f64;
-        self.report.figure("copies held and acknowledged", copies as f64, "copies");
-        self.report.rate("first placement", online, began.elapsed(), "destinations/s");
-        self.report.rate("first placement, copies", copies as f64, began.elapsed(), "copies/s");
+        self.report
+            .figure("copies held and acknowledged", copies as f64, "copies");
+        self.report
+            .rate("first placement", online, began.elapsed(), "destinations/s");
+        self.report.rate(
+            "first placement, copies",
+            copies as f64,
+            began.elapsed(),
+            "copies/s",
+        );
         Ok(())
     }
 
@@ -240,10 +288,17 @@ impl Run {
         for hub in &self.hubs {
             let hub = hub.lock();
             let numbers = hub.contents().map(|(n, _)| n).filter(|n| hub.is_online(*n));
-            wanted += numbers.map(|n| expected.copies_at(n as usize)).sum::<usize>();
+            wanted += numbers
+                .map(|n| expected.copies_at(n as usize))
+                .sum::<usize>();
         }
         self.until("every destination has its copies", |run| {
-            run.hubs.iter().map(|h| h.lock().held_online()).sum::<usize>() == wanted && run.settled()
+            run.hubs
+                .iter()
+                .map(|h| h.lock().held_online())
+                .sum::<usize>()
+                == wanted
+                && run.settled()
         })
         .await?;
         Ok(wanted)
@@ -252,8 +307,14 @@ impl Run {
     async fn statuses(&mut self, round: u32) -> anyhow::Result<()> {
         let began = Instant::now();
         let changed: usize = self.hubs.iter().map(|h| h.lock().churn()).sum();
-        self.until("all statuses are acknowledged", Run::settled).await?;
-        self.report.rate(&format!("round {round}: statuses in"), changed as f64, began.elapsed(), "changes/s");
+        self.until("all statuses are acknowledged", Run::settled)
+            .await?;
+        self.report.rate(
+            &format!("round {round}: statuses in"),
+            changed as f64,
+            began.elapsed(),
+            "changes/s",
+        );
         Ok(())
     }
 
@@ -270,7 +331,10 @@ impl Run {
             .map(|plan| {
                 // Never a templated one or a workload: what is measured is the way of one body to all.
                 let object = 2;
-                (Load::object_path(&plan.name, object), json!({"data": load.object(&plan.name, object, version)["data"]}))
+                (
+                    Load::object_path(&plan.name, object),
+                    json!({"data": load.object(&plan.name, object, version)["data"]}),
+                )
             })
             .collect();
         api::patch_all(&self.center.at(PAYLOAD), patches.into_iter()).await?;
@@ -278,20 +342,36 @@ impl Run {
             let again = self.tally.repeated.load(Ordering::Relaxed);
             let lists = self.tally.lists.load(Ordering::Relaxed);
             let took = self.center.kill_and_start().await?;
-            self.report.figure("kill -9 to ready again", took.as_secs_f64(), "s");
+            self.report
+                .figure("kill -9 to ready again", took.as_secs_f64(), "s");
             let began = Instant::now();
             self.until("all are connected again", Run::settled).await?;
-            self.report.rate("reconnected", self.online() as f64, began.elapsed(), "destinations/s");
+            self.report.rate(
+                "reconnected",
+                self.online() as f64,
+                began.elapsed(),
+                "destinations/s",
+            );
             self.all_have(version).await?;
             let repeated = self.tally.repeated.load(Ordering::Relaxed) - again;
-            self.report.figure("sent again to who had it", repeated as f64, "copies");
+            self.report
+                .figure("sent again to who had it", repeated as f64, "copies");
             let listed = self.tally.lists.load(Ordering::Relaxed) - lists;
-            self.report.figure("lists asked for after the restart", listed as f64, "destinations");
+            self.report.figure(
+                "lists asked for after the restart",
+                listed as f64,
+                "destinations",
+            );
             return Ok(());
         }
         self.all_have(version).await?;
         let items = self.tally.items.load(Ordering::Relaxed) - before;
-        self.report.rate(&format!("round {round}: one object of each policy"), items as f64, began.elapsed(), "copies/s");
+        self.report.rate(
+            &format!("round {round}: one object of each policy"),
+            items as f64,
+            began.elapsed(),
+            "copies/s",
+        );
         Ok(())
     }
 
@@ -299,7 +379,11 @@ impl Run {
     async fn all_have(&self, version: u32) -> anyhow::Result<()> {
         let expected = self.expected().await?;
         self.until(&format!("version {version} is everywhere"), |run| {
-            run.settled() && run.hubs.iter().all(|hub| run.wrong_at(hub, &expected, 1).is_empty())
+            run.settled()
+                && run
+                    .hubs
+                    .iter()
+                    .all(|hub| run.wrong_at(hub, &expected, 1).is_empty())
         })
         .await
     }
@@ -310,7 +394,12 @@ impl Run {
         let expected = self.expected().await?;
         self.reached(&expected).await?;
         let who = f64::from(self.load.destinations) * self.load.offline;
-        self.report.rate(&format!("round {round}: a tenth comes, a tenth goes"), who, began.elapsed(), "destinations/s");
+        self.report.rate(
+            &format!("round {round}: a tenth comes, a tenth goes"),
+            who,
+            began.elapsed(),
+            "destinations/s",
+        );
         Ok(())
     }
 
@@ -327,13 +416,23 @@ impl Run {
                 format!("{CLUSTERS}/{}", Load::destination_name(n)),
                 json!({"metadata": {"labels": {"bucket": bucket}}}),
             ));
-            self.places[n as usize].labels.insert("bucket".into(), bucket);
+            self.places[n as usize]
+                .labels
+                .insert("bucket".into(), bucket);
         }
         api::patch_all(&self.center.at(INVENTORY), patches.into_iter()).await?;
         let expected = self.expected().await?;
         self.reached(&expected).await?;
-        self.report.figure("ten destinations move: time", began.elapsed().as_secs_f64(), "s");
-        self.report.figure("ten destinations move: center's CPU", self.center.usage().cpu - cpu, "s");
+        self.report.figure(
+            "ten destinations move: time",
+            began.elapsed().as_secs_f64(),
+            "s",
+        );
+        self.report.figure(
+            "ten destinations move: center's CPU",
+            self.center.usage().cpu - cpu,
+            "s",
+        );
         Ok(())
     }
 
@@ -348,8 +447,14 @@ impl Run {
             }
             let missing = should.keys().filter(|uid| !has.contains_key(*uid)).count();
             let extra = has.keys().filter(|uid| !should.contains_key(*uid)).count();
-            let differ = should.iter().filter(|(uid, print)| has.get(*uid).is_some_and(|p| p != *print)).count();
-            wrong.push(format!("{}: {missing} missing, {extra} too many, {differ} different", Load::destination_name(n)));
+            let differ = should
+                .iter()
+                .filter(|(uid, print)| has.get(*uid).is_some_and(|p| p != *print))
+                .count();
+            wrong.push(format!(
+                "{}: {missing} missing, {extra} too many, {differ} different",
+                Load::destination_name(n)
+            ));
             if wrong.len() >= most {
                 break;
             }
@@ -368,7 +473,10 @@ impl Run {
         for fault in wrong.into_iter().take(EXAMPLES) {
             self.report.fault(format!("{when}: {fault}"));
         }
-        for (figure, what) in [(&self.tally.refused, "destinations were refused"), (&self.tally.damaged, "bodies were damaged")] {
+        for (figure, what) in [
+            (&self.tally.refused, "destinations were refused"),
+            (&self.tally.damaged, "bodies were damaged"),
+        ] {
             let count = figure.swap(0, Ordering::Relaxed);
             if count > 0 {
                 self.report.fault(format!("{when}: {count} {what}"));
@@ -386,8 +494,16 @@ impl Run {
             let should = expected.copies_of(p);
             loop {
                 let policy = self.center.at(PAYLOAD).get(&path).await?;
-                let count = |name: &str| policy.pointer(&format!("/status/counts/{name}")).and_then(Value::as_u64).unwrap_or(0);
-                let sum: u64 = ["current", "outdated", "failed", "unreported"].iter().map(|n| count(n)).sum();
+                let count = |name: &str| {
+                    policy
+                        .pointer(&format!("/status/counts/{name}"))
+                        .and_then(Value::as_u64)
+                        .unwrap_or(0)
+                };
+                let sum: u64 = ["current", "outdated", "failed", "unreported"]
+                    .iter()
+                    .map(|n| count(n))
+                    .sum();
                 if count("expected") == should && sum == should {
                     break;
                 }
@@ -411,15 +527,39 @@ impl Run {
         let own = center::usage(std::process::id());
         let each = |bytes: u64| bytes as f64 / f64::from(self.load.destinations.max(1));
         let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        self.report.figure("center: memory with an empty fleet", mebibytes(before.resident), "MiB");
-        self.report.figure("center: memory, connected", mebibytes(connected.resident), "MiB");
-        self.report.figure("center: memory, placed", mebibytes(placed.resident), "MiB");
-        self.report.figure("center: peak memory (since the last start)", mebibytes(now.peak), "MiB");
-        self.report.figure("center: memory per destination, connected", each(connected.resident.saturating_sub(before.resident)), "bytes");
-        self.report.figure("center: memory per destination, placed", each(placed.peak.saturating_sub(before.resident)), "bytes");
-        self.report.figure("center: disk", mebibytes(self.center.disk()), "MiB");
-        self.report.figure("center: CPU (since the last start)", now.cpu, "s");
-        self.report.figure("simulator: peak memory", mebibytes(own.peak), "MiB");
+        self.report.figure(
+            "center: memory with an empty fleet",
+            mebibytes(before.resident),
+            "MiB",
+        );
+        self.report.figure(
+            "center: memory, connected",
+            mebibytes(connected.resident),
+            "MiB",
+        );
+        self.report
+            .figure("center: memory, placed", mebibytes(placed.resident), "MiB");
+        self.report.figure(
+            "center: peak memory (since the last start)",
+            mebibytes(now.peak),
+            "MiB",
+        );
+        self.report.figure(
+            "center: memory per destination, connected",
+            each(connected.resident.saturating_sub(before.resident)),
+            "bytes",
+        );
+        self.report.figure(
+            "center: memory per destination, placed",
+            each(placed.peak.saturating_sub(before.resident)),
+            "bytes",
+        );
+        self.report
+            .figure("center: disk", mebibytes(self.center.disk()), "MiB");
+        self.report
+            .figure("center: CPU (since the last start)", now.cpu, "s");
+        self.report
+            .figure("simulator: peak memory", mebibytes(own.peak), "MiB");
         self.report.figure("simulator: CPU", own.cpu, "s");
         for (what, figure) in [
             ("items received, times destinations", &self.tally.items),
@@ -428,7 +568,8 @@ impl Run {
             ("copies acknowledged", &self.tally.acknowledged),
             ("copies removed", &self.tally.removed),
         ] {
-            self.report.figure(what, figure.load(Ordering::Relaxed) as f64, "");
+            self.report
+                .figure(what, figure.load(Ordering::Relaxed) as f64, "");
         }
     }
 
@@ -436,7 +577,10 @@ impl Run {
         let deadline = Instant::now() + self.options.patience;
         while !ready(self) {
             if Instant::now() > deadline {
-                bail!("after {} s still not: {what}", self.options.patience.as_secs());
+                bail!(
+                    "after {} s still not: {what}",
+                    self.options.patience.as_secs()
+                );
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

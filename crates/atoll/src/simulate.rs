@@ -51,7 +51,9 @@ pub(crate) struct Args {
 
 fn range(text: &str) -> Result<(u32, u32), String> {
     let parse = |t: &str| t.parse::<u32>().map_err(|e| e.to_string());
-    let (min, max) = text.split_once('-').ok_or("write it as MIN-MAX, like 10-200")?;
+    let (min, max) = text
+        .split_once('-')
+        .ok_or("write it as MIN-MAX, like 10-200")?;
     match (parse(min)?, parse(max)?) {
         (min, max) if (3..=max).contains(&min) => Ok((min, max)),
         _ => Err("MIN has to be at least 3, and MAX not less".to_owned()),
