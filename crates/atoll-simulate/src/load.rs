@@ -54,6 +54,10 @@ pub fn dice(seed: u64, purpose: &str, n: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+fn one_of<'a>(values: &[&'a str], n: u64) -> &'a str {
+    values.get(n as usize).copied().unwrap_or_default()
+}
+
 impl Load {
     fn dice(&self, purpose: &str, n: u64) -> u64 {
         dice(self.seed, purpose, n)
@@ -98,10 +102,10 @@ impl Load {
                     "site": format!("site-{n:07}"),
                     "bucket": at("bucket", BUCKETS).to_string(),
                     "region": format!("region-{:02}", at("region", 20)),
-                    "cloud": ["north", "south", "east", "west"][at("cloud", 4) as usize],
+                    "cloud": one_of(&["north", "south", "east", "west"], at("cloud", 4)),
                     "ring": at("ring", 10).to_string(),
-                    "tier": ["gold", "silver", "bronze"][at("tier", 3) as usize],
-                    "arch": ["amd64", "arm64"][at("arch", 2) as usize],
+                    "tier": one_of(&["gold", "silver", "bronze"], at("tier", 3)),
+                    "arch": one_of(&["amd64", "arm64"], at("arch", 2)),
                     "customer": format!("customer-{:03}", at("customer", 1000)),
                     "rack": at("rack", 200).to_string(),
                 },

@@ -109,8 +109,21 @@ fn selects(selector: &Value, labels: &BTreeMap<String, String>) -> bool {
         })
 }
 
-/// An object as it should arrive: without what the center's API adds.
+/// An object as it should arrive: without what the center's API adds. A Namespace, which only comes along here, is no more than its name.
 fn as_it_travels(object: &Value) -> Value {
+    if object["kind"] == "Namespace" {
+        let metadata = Map::from_iter([("name".to_owned(), text(object, "/metadata/name").into())]);
+        let fields = [
+            ("apiVersion", "v1".into()),
+            ("kind", "Namespace".into()),
+            ("metadata", metadata.into()),
+        ];
+        return fields
+            .map(|(k, v): (&str, Value)| (k.to_owned(), v))
+            .into_iter()
+            .collect::<Map<_, _>>()
+            .into();
+    }
     let mut body = object.clone();
     if let Some(map) = body.as_object_mut() {
         map.remove("status");

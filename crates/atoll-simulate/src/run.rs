@@ -65,7 +65,10 @@ pub async fn run(options: Options, say: impl Fn(&str)) -> anyhow::Result<Report>
     run.parameters();
     let steps = run.steps(&say).await;
     run.tasks.shutdown().await;
-    steps.map(|()| run.report)
+    // What was found before a step failed is worth as much.
+    steps
+        .with_context(|| run.report.to_text())
+        .map(|()| run.report)
 }
 
 struct Run {
@@ -378,14 +381,23 @@ impl Run {
     /// Waits until the changed objects are at this version wherever they are connected.
     async fn all_have(&self, version: u32) -> anyhow::Result<()> {
         let expected = self.expected().await?;
-        self.until(&format!("version {version} is everywhere"), |run| {
-            run.settled()
-                && run
-                    .hubs
-                    .iter()
-                    .all(|hub| run.wrong_at(hub, &expected, 1).is_empty())
+        let arrived = self
+            .until(&format!("version {version} is everywhere"), |run| {
+                run.settled()
+                    && run
+                        .hubs
+                        .iter()
+                        .all(|hub| run.wrong_at(hub, &expected, 1).is_empty())
+            })
+            .await;
+        arrived.with_context(|| {
+            let wrong: Vec<String> = self
+                .hubs
+                .iter()
+                .flat_map(|hub| self.wrong_at(hub, &expected, 1))
+                .collect();
+            wrong.join("; ")
         })
-        .await
     }
 
     async fn come_and_go(&mut self, round: u32) -> anyhow::Result<()> {
