@@ -17,4 +17,5 @@ mod kubectl;
 mod plugins;
 mod quickstart;
 mod rules;
+mod simulate;
 mod workspaces;
