@@ -1,36 +1,25 @@
-//! The one outbound connection: enrols, renews, keeps a session open and carries its messages. Knows nothing of what they say.
+//! The one outbound connection: keeps a session open (enrolled and renewed through [`crate::uplink`]) and carries its messages. Knows nothing of what they say.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use atoll_wire::{
-    AgentClient, Certificates, EnrolRequest, PING_EVERY, Ping, RefusedReason, RenewRequest,
-    SILENCE_LIMIT, ToAgent, ToCenter, join::JoinFile, to_agent,
+    AgentClient, PING_EVERY, Ping, RefusedReason, SILENCE_LIMIT, ToAgent, ToCenter, join::JoinFile,
+    to_agent,
 };
-use base64::Engine as _;
-use http::Uri;
-use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-use tokio::{net::TcpStream, sync::mpsc, time::Instant};
-use tokio_rustls::TlsConnector;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Code,
-    transport::{Channel, Endpoint},
-};
+use tonic::Code;
 
 use crate::{
     edge::Edge,
     identity::{Identity, IdentityError},
+    uplink::{ANSWER_TIMEOUT, Uplink, in_time},
 };
 
 /// How many messages wait in each direction before the sender does.
 const WINDOW: usize = 64;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long one question waits for its answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the connection tells the agent.
 #[derive(Debug)]
@@ -86,11 +75,9 @@ impl From<tonic::Status> for CenterError {
     }
 }
 
-/// The way to the center.
+/// The agent's place at the center.
 pub(crate) struct Center {
-    join: JoinFile,
-    host: String,
-    port: u16,
+    uplink: Uplink,
     directory: PathBuf,
     identity: Identity,
     edge: Edge,
@@ -104,18 +91,8 @@ impl Center {
         directory: PathBuf,
         edge: Edge,
     ) -> Result<Self, CenterError> {
-        let wrong = || CenterError::Join(format!("server {:?} is no https URL", join.server));
-        let uri: Uri = join.server.parse().map_err(|_| wrong())?;
-        let host = uri
-            .host()
-            .ok_or_else(wrong)?
-            .trim_matches(['[', ']'])
-            .to_owned();
-        let port = uri.port_u16().unwrap_or(443);
         Ok(Center {
-            join,
-            host,
-            port,
+            uplink: Uplink::new(join)?,
             directory,
             identity,
             edge,
@@ -162,16 +139,20 @@ impl Center {
 
     async fn session(&mut self, tell: &mpsc::Sender<News>) -> Result<(), CenterError> {
         if !self.identity.is_enrolled() {
-            self.enrol().await?;
+            self.uplink.enrol(&mut self.identity).await?;
+            tracing::info!("enrolled: the join file has done its work");
+            self.keep().await?;
         } else if self.identity.wants_renewal() {
-            let renewed = self.renew().await;
+            let renewed = self.uplink.renew(&mut self.identity).await;
             if let Err(CenterError::Unknown(_)) = &renewed {
                 let _ = tell.send(News::Unknown).await;
             }
             renewed?;
+            tracing::info!("the certificate is renewed");
+            self.keep().await?;
         }
         let (up, messages) = mpsc::channel(WINDOW);
-        let mut client = AgentClient::new(self.channel(true).await?);
+        let mut client = AgentClient::new(self.uplink.channel(Some(&self.identity)).await?);
         // The Hello has to be on its way before the center answers the call.
         if tell.send(News::Connected(up.clone())).await.is_err() {
             return Ok(());
@@ -227,123 +208,12 @@ impl Center {
         }
     }
 
-    async fn enrol(&mut self) -> Result<(), CenterError> {
-        let request = EnrolRequest {
-            inventory: self.join.inventory.clone(),
-            destination: self.join.destination.clone(),
-            token: self.join.token.clone(),
-            csr_der: self.identity.signing_request()?,
-        };
-        let mut client = AgentClient::new(self.channel(false).await?);
-        let answer = in_time(ANSWER_TIMEOUT, client.enrol(request)).await??;
-        tracing::info!(edge = %self.join.name, "enrolled: the join file has done its work");
-        self.accept(answer.into_inner()).await
-    }
-
-    async fn renew(&mut self) -> Result<(), CenterError> {
-        let request = RenewRequest {
-            csr_der: self.identity.signing_request()?,
-        };
-        let mut client = AgentClient::new(self.channel(true).await?);
-        let answer = in_time(ANSWER_TIMEOUT, client.renew(request)).await??;
-        tracing::info!("the certificate is renewed");
-        self.accept(answer.into_inner()).await
-    }
-
-    async fn accept(&mut self, certificates: Certificates) -> Result<(), CenterError> {
-        self.identity.accept(certificates);
+    /// After enrolment or renewal: the new certificate is kept here and at the edge.
+    async fn keep(&mut self) -> Result<(), CenterError> {
         self.identity.save(&self.directory)?;
         if let Err(error) = self.edge.keep_identity(&self.identity).await {
             tracing::warn!(%error, "the identity could not be kept at the edge; it stands in the state directory");
         }
         Ok(())
     }
-
-    /// A connection to the center, with or without our certificate.
-    async fn channel(&self, with_certificate: bool) -> Result<Channel, CenterError> {
-        let connector = TlsConnector::from(Arc::new(self.tls(with_certificate)?));
-        let (host, port) = (self.host.clone(), self.port);
-        let name =
-            ServerName::try_from(host.clone()).map_err(|e| CenterError::Join(e.to_string()))?;
-        let connect = tower::service_fn(move |_: Uri| {
-            let (connector, host, name) = (connector.clone(), host.clone(), name.clone());
-            async move {
-                let tcp = TcpStream::connect((host.as_str(), port)).await?;
-                tcp.set_nodelay(true)?;
-                Ok::<_, std::io::Error>(TokioIo::new(connector.connect(name, tcp).await?))
-            }
-        });
-        // TLS is the connector's, so the address is plain.
-        let endpoint =
-            Endpoint::from_shared(format!("http://{}:{}", uri_host(&self.host), self.port))
-                .map_err(|e| CenterError::Join(e.to_string()))?;
-        let connecting = endpoint.connect_with_connector(connect);
-        let channel = in_time(CONNECT_TIMEOUT, connecting).await?;
-        channel.map_err(|error| CenterError::Unreachable(causes(&error)))
-    }
-
-    fn tls(&self, with_certificate: bool) -> Result<ClientConfig, CenterError> {
-        let wrong =
-            |what: &str, why: &dyn std::fmt::Display| CenterError::Join(format!("{what}: {why}"));
-        let given = base64::engine::general_purpose::STANDARD
-            .decode(&self.join.certificate_authority_data)
-            .map_err(|e| wrong("certificateAuthorityData", &e))?;
-        let mut roots = RootCertStore::empty();
-        // Both: the center may have been given a new authority since the join file was made, or since the last renewal.
-        for pem in [given.as_slice(), self.identity.center_ca.as_bytes()] {
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                roots
-                    .add(certificate.map_err(|e| wrong("certificate authority", &e))?)
-                    .map_err(|e| wrong("certificate authority", &e))?;
-            }
-        }
-        let builder =
-            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .map_err(|e| wrong("TLS", &e))?
-                .with_root_certificates(roots);
-        let mut config = if with_certificate {
-            let chain: Result<Vec<_>, _> =
-                CertificateDer::pem_slice_iter(self.identity.chain.as_bytes()).collect();
-            let chain = chain.map_err(|e| wrong("own certificate", &e))?;
-            let key = PrivateKeyDer::from_pem_slice(self.identity.key.as_bytes())
-                .map_err(|e| wrong("own key", &e))?;
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|e| wrong("own certificate", &e))?
-        } else {
-            builder.with_no_client_auth()
-        };
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(config)
-    }
-}
-
-/// Nothing is waited for for ever: a connection may die without a word at any moment.
-async fn in_time<T>(
-    limit: Duration,
-    waited_for: impl Future<Output = T>,
-) -> Result<T, CenterError> {
-    tokio::time::timeout(limit, waited_for)
-        .await
-        .map_err(|_| CenterError::Unreachable("no answer in time".into()))
-}
-
-fn uri_host(host: &str) -> String {
-    if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
-    }
-}
-
-/// An error with what caused it: the outermost text of a transport error says nothing.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = cause.to_string();
-        next = cause.source();
-    }
-    text
 }

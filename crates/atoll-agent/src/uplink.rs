@@ -16,6 +16,8 @@ use crate::center::CenterError;
 pub use crate::identity::Identity;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long one question waits for its answer.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where a join file leads.
 #[derive(Debug)]
@@ -53,9 +55,8 @@ impl Uplink {
             token: self.join.token.clone(),
             csr_der: identity.signing_request()?,
         };
-        let answer = AgentClient::new(self.channel(None).await?)
-            .enrol(request)
-            .await?;
+        let mut client = AgentClient::new(self.channel(None).await?);
+        let answer = in_time(ANSWER_TIMEOUT, client.enrol(request)).await??;
         identity.accept(answer.into_inner());
         Ok(())
     }
@@ -68,9 +69,8 @@ impl Uplink {
         let request = RenewRequest {
             csr_der: identity.signing_request()?,
         };
-        let answer = AgentClient::new(self.channel(Some(identity)).await?)
-            .renew(request)
-            .await?;
+        let mut client = AgentClient::new(self.channel(Some(identity)).await?);
+        let answer = in_time(ANSWER_TIMEOUT, client.renew(request)).await??;
         identity.accept(answer.into_inner());
         Ok(())
     }
@@ -97,9 +97,7 @@ impl Uplink {
             Endpoint::from_shared(format!("http://{}:{}", uri_host(&self.host), self.port))
                 .map_err(|e| CenterError::Join(e.to_string()))?;
         let connecting = endpoint.connect_with_connector(connect);
-        let channel = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
-            .await
-            .map_err(|_| CenterError::Unreachable("no connection in time".into()))?;
+        let channel = in_time(CONNECT_TIMEOUT, connecting).await?;
         channel.map_err(|error| CenterError::Unreachable(causes(&error)))
     }
 
@@ -140,6 +138,16 @@ impl Uplink {
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(config)
     }
+}
+
+/// Nothing is waited for for ever: a connection may die without a word at any moment.
+pub(crate) async fn in_time<T>(
+    limit: Duration,
+    waited_for: impl Future<Output = T>,
+) -> Result<T, CenterError> {
+    tokio::time::timeout(limit, waited_for)
+        .await
+        .map_err(|_| CenterError::Unreachable("no answer in time".into()))
 }
 
 fn uri_host(host: &str) -> String {
