@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use atoll_kube::{GroupKind, GroupResource, Status, UserInfo, meta};
 use atoll_placement::bundle;
 use atoll_placement::policy::Policy;
+use atoll_placement::render;
 use atoll_registry::{
     Attributes, Authorizer, ClusterKind, ClusterName, ClusterResolver, Clusters, Decision, Hook,
     Operation, Registry, ResourceId, Review,
@@ -23,9 +24,6 @@ use crate::source::CONTROL;
 
 /// Names the inventory of a payload workspace.
 const INVENTORY: &str = "edge.atoll.dev/inventory";
-
-/// KubeStellar's template expansion, announced and not built yet.
-const EXPAND: &str = "control.kubestellar.io/expand-templates";
 
 /// There is no inventory where a policy says.
 pub(crate) struct NoInventory {
@@ -248,17 +246,45 @@ impl Hook for AnnotationHook {
         if review.kind != ClusterKind::Payload || !written {
             return Ok(());
         }
-        if meta::annotation(review.object, EXPAND).is_some_and(|v| v == "true") {
-            review.warnings.push(format!(
-                "{EXPAND}: templates are not expanded by this version yet; copies are as written"
-            ));
-        }
-        let errors = bundle::check_annotations(review.object);
+        let mut errors = bundle::check_annotations(review.object);
+        errors.extend(render::check_templates(review.object));
         if errors.is_empty() {
             return Ok(());
         }
         let definition = review.definition;
         let kind = GroupKind::new(definition.group.clone(), definition.names.kind.clone());
         Err(Status::invalid(&kind, meta::name(review.object), &errors))
+    }
+}
+
+/// Refuses CustomTransforms and Customizers that cannot be understood.
+pub(crate) struct ShapeHook;
+
+#[async_trait]
+impl Hook for ShapeHook {
+    fn resources(&self) -> Vec<GroupResource> {
+        vec![
+            GroupResource::new(CONTROL, "customtransforms"),
+            GroupResource::new("edge.atoll.dev", "customizers"),
+        ]
+    }
+
+    async fn admit(&self, _registry: &Registry, review: &mut Review<'_>) -> Result<(), Status> {
+        let written = matches!(review.operation, Operation::Create | Operation::Update);
+        if !written || review.subresource.is_some() {
+            return Ok(());
+        }
+        let name = meta::name(review.object);
+        let spec = review.object.get("spec").unwrap_or(&Value::Null);
+        let kind = &review.definition.names.kind;
+        let parsed = if kind == "CustomTransform" {
+            render::CustomTransform::parse(name, spec).map(drop)
+        } else {
+            let mut layers = render::Layers::new();
+            render::Customizer::parse(name, spec, &mut layers).map(drop)
+        };
+        let group = review.definition.group.clone();
+        parsed
+            .map_err(|errors| Status::invalid(&GroupKind::new(group, kind.clone()), name, &errors))
     }
 }

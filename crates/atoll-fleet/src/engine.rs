@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use atoll_placement::Destination;
+use atoll_placement::{Destination, Destinations};
 use atoll_store::{
     AppendError, At, Check, Event, Prefix, ReadError, Revision, Watch, WatchItem, Write,
 };
@@ -357,6 +357,21 @@ impl Engine {
         for index in std::mem::take(&mut self.pending.changed_destinations) {
             self.shared.lifecycle.add(index);
             self.shared.sessions.wake_one(index);
+        }
+        for index in std::mem::take(&mut self.pending.rerender) {
+            let world = self.shared.world.read();
+            let varying = world.varying_at(index);
+            if varying.is_empty() {
+                continue;
+            }
+            self.shared.sessions.wake_one(index);
+            let this = Destinations::from_iter([index.0]);
+            for object in varying {
+                self.shared.touched(object, &this, world.applied);
+                for policy in world.objects.get(&object).iter().flat_map(|o| &o.policies) {
+                    self.shared.policy_status.add(*policy);
+                }
+            }
         }
         for (index, state) in std::mem::take(&mut self.pending.gone_destinations) {
             self.shared.sessions.wake_one(index);

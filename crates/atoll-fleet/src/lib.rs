@@ -74,6 +74,7 @@ impl FleetDoors {
             Arc::new(PolicyHook::new(self.authorizer.clone())),
             Arc::new(AnnotationHook),
             Arc::new(collectors::CollectorHook),
+            Arc::new(consent::ShapeHook),
             Arc::new(farewell::FarewellHook(self.seat.clone())),
         ]
     }

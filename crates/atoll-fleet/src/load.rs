@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use atoll_placement::render::{Recipe, Renderer};
 use atoll_placement::{Destination, Destinations};
 use atoll_registry::{ObjectKey, ResourceId};
 use atoll_store::{Key, Snapshot, Version};
@@ -119,7 +120,8 @@ fn load_destinations(absorb: &mut Absorb<'_>, rows: &DestinationRows) -> Result<
             "ManagedCluster",
         )
         .map_err(text)?;
-        let state = source::registration(parts.cluster, &value);
+        let config = source::config_of(absorb.snapshot, parts.cluster, parts.name).map_err(text)?;
+        let state = source::registration(parts.cluster, &value, config.as_ref());
         match rows.get(&(parts.cluster.to_owned(), state.state.uid.to_string())) {
             Some(index) => absorb.add_destination(*index, state),
             None => absorb.pending.new_destinations.push(state),
@@ -159,7 +161,28 @@ fn load_placements(absorb: &mut Absorb<'_>) -> Result<(), String> {
     load_bodies(absorb)
 }
 
+/// The renderer of a recipe in the body store.
+fn renderer(
+    absorb: &mut Absorb<'_>,
+    known: &mut HashMap<Bytes, Arc<Renderer>>,
+    hash: &Bytes,
+) -> Result<Arc<Renderer>, String> {
+    if let Some(renderer) = known.get(hash) {
+        return Ok(renderer.clone());
+    }
+    let body = hash.as_ref().try_into().map_err(text)?;
+    let key = rows::body(&body);
+    let found = absorb.snapshot.get(&key).map_err(text)?;
+    let row = found.ok_or_else(|| format!("row {key} is missing"))?.row;
+    let recipe = Recipe::from_bytes(&row, &mut absorb.world.layers)
+        .map_err(|e| format!("row {key} is damaged: {e}"))?;
+    let renderer = Arc::new(Renderer::new(recipe));
+    known.insert(hash.clone(), renderer.clone());
+    Ok(renderer)
+}
+
 fn load_revisions(absorb: &mut Absorb<'_>, by_uid: &PolicyByUid) -> Result<(), String> {
+    let mut renderers = HashMap::new();
     for (key, version) in rows_of(absorb.snapshot, "revisions")? {
         let row: RevisionRow = decode(&key, &version.row)?;
         let cluster = part(&key, 3);
@@ -172,13 +195,18 @@ fn load_revisions(absorb: &mut Absorb<'_>, by_uid: &PolicyByUid) -> Result<(), S
             let object = entry.object.clone().unwrap_or_default();
             let record = PayloadObject::remembered(&cluster, &object);
             let object = absorb.world.intern(&record.copy.clone(), || record);
-            let content = Arc::new(Content::from_row(entry));
+            let vary = match entry.varies {
+                true => Some(renderer(absorb, &mut renderers, &entry.body)?),
+                false => None,
+            };
+            let content = Arc::new(Content::from_row(entry, vary));
             entries.insert(object, Entry::new(flags_from(entry.flags), content));
             if let Some(record) = absorb.world.objects.get_mut(&object) {
                 record.policies.insert(*index);
             }
         }
         let cut = Cut::new(entries, row.content, row.at);
+        absorb.world.ensure_places(&cut.layers());
         absorb.world.hold_bodies(&cut);
         if let Some(policy) = absorb.world.policies.get_mut(index) {
             policy.changed = policy.changed.max(version.modified);
@@ -357,6 +385,17 @@ pub(crate) fn apply_change(
 
 /// What is there now.
 fn load_present(absorb: &mut Absorb<'_>) -> Result<(), String> {
+    for family in [
+        ResourceId::builtin(source::CONTROL, "customtransforms"),
+        ResourceId::builtin("edge.atoll.dev", "customizers"),
+    ] {
+        for item in absorb.snapshot.range(&family.family(), None) {
+            let (key, version) = item.map_err(text)?;
+            absorb
+                .row(&key, Some(&version.row), version.modified)
+                .map_err(text)?;
+        }
+    }
     let mut clusters = std::collections::BTreeSet::new();
     let family = ResourceId::builtin(source::CONTROL, "bindingpolicies").family();
     for item in absorb.snapshot.range(&family, None) {

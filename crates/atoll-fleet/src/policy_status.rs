@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use atoll_kube::{Status, Timestamp};
 
+use atoll_placement::Destination;
 use atoll_placement::summary::{self, Counts, ErrorGroups, Tally};
 use atoll_registry::{ClusterName, PatchType, ResourceRef};
 use atoll_wire::ErrorKind;
@@ -111,6 +112,7 @@ fn gather(world: &World, policy: &PolicyState) -> Found {
     let away = world.away();
     let mut tally = Tally::default();
     let mut errors = ErrorGroups::default();
+    let mut faults = Vec::new();
     for object in policy.objects() {
         let wanted: Vec<_> = world
             .wanted_renders(object)
@@ -119,7 +121,22 @@ fn gather(world: &World, policy: &PolicyState) -> Found {
             .filter(|(_, set)| !set.is_empty())
             .collect();
         let column = world.columns.get(&object);
-        tally.add(&summary::states(column, &world.values, &wanted), &away);
+        let mut states = summary::states(column, &world.values, &wanted);
+        for (fault, set) in world.faults(object) {
+            let set = set & &policy.assigned;
+            states.fail(&set);
+            let title = world.objects.get(&object).map(|o| o.title());
+            let subject = format!("{}: {fault}", title.unwrap_or_default());
+            let examples: Vec<String> = set
+                .iter()
+                .take(3)
+                .map(|d| world.name_of(Destination(d)))
+                .collect();
+            if !set.is_empty() {
+                faults.push(json!({"reason": "RenderFailed", "message": subject, "count": set.len(), "examples": examples}));
+            }
+        }
+        tally.add(&states, &away);
         if let (Some(column), Some(record)) = (column, world.objects.get(&object)) {
             errors.add(&record.title(), column, &world.values, &policy.assigned);
         }
@@ -132,6 +149,7 @@ fn gather(world: &World, policy: &PolicyState) -> Found {
             let reason = ErrorKind::try_from(i32::from(group.error)).unwrap_or(ErrorKind::Other).to_string();
             json!({"reason": reason, "message": group.message, "count": group.count, "examples": examples})
         })
+        .chain(faults.into_iter().take(MOST_PROBLEMS))
         .collect();
     let held = policy.held.as_ref().map(|held| {
         let examples: Vec<String> = held.examples.iter().map(|d| world.name_of(*d)).collect();

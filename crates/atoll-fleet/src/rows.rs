@@ -6,7 +6,7 @@
 //! | family | one row per | holds |
 //! |---|---|---|
 //! | `destinations` | ManagedCluster | its dense index, the key its join token is bound to |
-//! | `bodies` | distinct body | one object as it travels, by the hash of its content |
+//! | `bodies` | distinct body | one object as it travels (or, where copies differ, its recipe), by the hash of its content |
 //! | `placements` | policy | its name and inventory, and what is known when it is gone |
 //! | `revisions` | policy and ordinal | what it selected then: objects, flags and the bodies' hashes |
 //! | `assignments` | policy and 65,536 destinations | who has which revision or may have been sent it |
@@ -157,6 +157,9 @@ pub(crate) struct EntryRow {
     /// Where the object was written when it was read.
     #[prost(uint64, tag = "9")]
     pub(crate) written: u64,
+    /// The body is a recipe: copies are not the same everywhere.
+    #[prost(bool, tag = "10")]
+    pub(crate) varies: bool,
 }
 
 /// A policy that has placed something.

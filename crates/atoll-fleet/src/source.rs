@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use atoll_kube::{RowRef, meta};
-use atoll_placement::bundle;
 use atoll_placement::inventory::Labels;
 use atoll_placement::order;
+use atoll_placement::render::{Given, Recipe, properties};
 use atoll_registry::{ClusterName, ObjectKey, Registry, ResourceId};
 use atoll_store::{FAMILIES, Key, Prefix, Revision, Snapshot, families_of};
 use atoll_wire::{CopyId, ObjectRef};
@@ -74,18 +74,17 @@ pub(crate) fn payload_object(
     kind: &KindOf,
     value: &Value,
     revision: Revision,
-    scaled: bool,
+    recipe: Recipe,
 ) -> PayloadObject {
     let is_namespace = parts.group.is_empty() && parts.resource == "namespaces";
     let pick = |path: &str| value.pointer(path).cloned().unwrap_or(Value::Null);
     let health_input =
         json!({"spec": {"replicas": pick("/spec/replicas"), "type": pick("/spec/type")}});
     let bare = is_namespace.then(|| {
-        let rendered = bundle::render_implicit_namespace(parts.name);
-        Form::of(rendered, health_input.clone(), revision)
+        let recipe = Recipe::implicit_namespace(parts.name);
+        Form::of(recipe, health_input.clone(), revision)
     });
-    let rendered = bundle::render(parts.group, parts.resource, value, scaled);
-    let full = Some(Form::of(rendered, health_input, revision));
+    let full = Some(Form::of(recipe, health_input, revision));
     PayloadObject {
         copy: CopyId {
             cluster: parts.cluster.to_owned(),
@@ -164,7 +163,7 @@ pub(crate) fn ranges(snapshot: &dyn Snapshot, cluster: &str) -> Result<Vec<Prefi
 }
 
 /// A ManagedCluster from its value.
-pub(crate) fn registration(inventory: &str, value: &Value) -> Registration {
+pub(crate) fn registration(inventory: &str, value: &Value, config: Option<&Value>) -> Registration {
     let available = value
         .pointer("/status/conditions")
         .and_then(Value::as_array)
@@ -192,7 +191,21 @@ pub(crate) fn registration(inventory: &str, value: &Value) -> Registration {
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .collect(),
         resume: meta::annotation(value, RESUME).map(str::to_owned),
+        given: Given::of(value, config),
     }
+}
+
+/// The ConfigMap that gives a destination properties.
+pub(crate) fn config_of(
+    snapshot: &dyn Snapshot,
+    inventory: &str,
+    name: &str,
+) -> Result<Option<Value>, SourceError> {
+    let key =
+        ResourceId::builtin("", "configmaps").key(inventory, Some(properties::NAMESPACE), name);
+    let found = snapshot.get(&key).map_err(|e| SourceError(e.to_string()))?;
+    let value = |row: &[u8]| control_value(row, "v1", "ConfigMap");
+    found.map(|version| value(&version.row)).transpose()
 }
 
 /// The value of a built-in control object from its row.

@@ -5,18 +5,10 @@ mod support;
 
 use atoll_registry::ResourceRef;
 use serde_json::json;
-use std::collections::BTreeMap;
-use support::{Center, Disk, Edge, config_maps, counts, deployments, policies};
+use support::{Center, Disk, Edge, config_maps, configs, counts, deployments, policies};
 
 fn everything_labelled(app: &str, site: &str) -> serde_json::Value {
     json!({"clusterSelectors": [{"matchLabels": {"site": site}}], "downsync": [{"objectSelectors": [{"matchLabels": {"app": app}}]}]})
-}
-
-fn configs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
-        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-        .collect()
 }
 
 #[test]

@@ -44,6 +44,15 @@ pub struct States {
 }
 
 impl States {
+    /// Copies that cannot be made: failed, whatever is there.
+    pub fn fail(&mut self, destinations: &Destinations) {
+        let failing = destinations & &self.expected;
+        self.current -= &failing;
+        self.outdated -= &failing;
+        self.healthy -= &failing;
+        self.failed |= failing;
+    }
+
     /// Where nothing was reported.
     pub fn unreported(&self) -> Destinations {
         ((&self.expected - &self.current) - &self.outdated) - &self.failed

@@ -3,6 +3,7 @@
 //! Nothing is appended here. Policies to decide are collected; destinations that are new wait for their index to be durable.
 
 mod objects;
+mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use atoll_placement::clean;
 use atoll_placement::inventory::Labels;
 use atoll_placement::place::ObjectIndex;
 use atoll_placement::policy::Policy;
+use atoll_placement::render::properties;
 use atoll_placement::{Destination, Destinations};
 use atoll_registry::{ObjectKey, Registry};
 use atoll_store::{Key, Revision, Snapshot};
@@ -31,6 +33,8 @@ pub(crate) struct Pending {
     /// Destinations that changed or went.
     pub(crate) changed_destinations: BTreeSet<Destination>,
     pub(crate) gone_destinations: Vec<(Destination, DestinationState)>,
+    /// Destinations whose copies may look different now.
+    pub(crate) rerender: BTreeSet<Destination>,
     /// Objects whose own row has to be read again (an autoscaler began or ceased to target them).
     pub(crate) reread: BTreeSet<Key>,
     /// Namespaces whose objects have to be tested again: (cluster, namespace).
@@ -98,6 +102,15 @@ impl Absorb<'_> {
         match (parts.group, parts.resource) {
             (OCM, "managedclusters") => self.destination(&parts, row),
             (CONTROL, "bindingpolicies") => self.policy(&parts, row, revision),
+            (CONTROL, "customtransforms") | ("edge.atoll.dev", "customizers") => {
+                self.shape(&parts, row)
+            }
+            ("", "configmaps")
+                if parts.namespace == properties::NAMESPACE
+                    && self.world.inventories.contains_key(parts.cluster) =>
+            {
+                self.properties(&parts)
+            }
             ("core.kcp.io", "logicalclusters") => {
                 let waiting = self
                     .world
@@ -138,7 +151,8 @@ impl Absorb<'_> {
                     "cluster.open-cluster-management.io/v1",
                     "ManagedCluster",
                 )?;
-                Some(source::registration(parts.cluster, &value))
+                let config = source::config_of(self.snapshot, parts.cluster, parts.name)?;
+                Some(source::registration(parts.cluster, &value, config.as_ref()))
             }
             None => None,
         };
@@ -171,6 +185,7 @@ impl Absorb<'_> {
             mut state,
             labels,
             resume,
+            given,
         } = new;
         state.last_seen = old.last_seen;
         self.set_labels(index, &state, &labels, old.accepted != state.accepted);
@@ -187,7 +202,9 @@ impl Absorb<'_> {
         }
         destinations.set_resume(index, resume);
         self.mark_purging(index, state.purge);
+        let inventory = state.inventory.clone();
         self.world.destinations.replace(index, state);
+        self.given(&inventory, index, given);
     }
 
     fn mark_purging(&mut self, index: Destination, purge: bool) {
@@ -227,7 +244,15 @@ impl Absorb<'_> {
         let before = self.selecting(&state.inventory, index);
         let name = state.inventory.clone();
         let inventory = self.world.inventories.entry(name).or_default();
+        let same = labels.len() == inventory.index.labels(index).count()
+            && inventory
+                .index
+                .labels(index)
+                .all(|(k, v)| labels.get(k).is_some_and(|l| l == v));
         inventory.index.set(index, labels, state.accepted);
+        if !same {
+            self.rendered_anew(&state.inventory, index);
+        }
         let after = self.selecting(&state.inventory, index);
         for policy in before.union(&after) {
             let (had, has) = (before.contains(policy), after.contains(policy));
@@ -243,6 +268,7 @@ impl Absorb<'_> {
             state,
             labels,
             resume,
+            given,
         } = new;
         self.world.next_destination = self.world.next_destination.max(index.0 + 1);
         self.world.free.remove(index.0);
@@ -250,8 +276,13 @@ impl Absorb<'_> {
         self.set_labels(index, &state, &labels, true);
         self.pending.changed_destinations.insert(index);
         self.mark_purging(index, state.purge);
+        let inventory = state.inventory.clone();
         self.world.destinations.insert(index, state);
         self.world.destinations.set_resume(index, resume);
+        self.given(&inventory, index, given);
+        self.world.replace_at(&inventory, index);
+        // Nothing was sent there yet.
+        self.pending.rerender.remove(&index);
     }
 
     /// The ManagedCluster is gone: it is detached, its workloads stay.
@@ -264,6 +295,8 @@ impl Absorb<'_> {
         self.world.purging.remove(index.0);
         if let Some(inventory) = self.world.inventories.get_mut(&state.inventory) {
             inventory.index.remove(index);
+            inventory.properties.remove(index);
+            self.world.replace_at(&state.inventory, index);
         }
         for (policy, _) in self
             .world

@@ -189,7 +189,8 @@ impl Absorb<'_> {
         let scaled = self
             .world
             .is_scaled(parts.cluster, parts.namespace, &kind.kind, parts.name);
-        let fresh = source::payload_object(key, parts, &kind, &value, revision, scaled);
+        let recipe = self.recipe(parts, &value, scaled)?;
+        let fresh = source::payload_object(key, parts, &kind, &value, revision, recipe);
         let rescaled = fresh.scales.is_some();
         let index = match self.world.by_copy.get(copy).copied() {
             Some(index) => {

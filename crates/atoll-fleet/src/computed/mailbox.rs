@@ -213,7 +213,10 @@ impl View for Copies {
         };
         let copy = world.desired_copy(destination, index)?;
         let object = world.objects.get(&index)?;
-        let body = shared.body(&copy.content.body)?;
+        let body = match world.rendered_at(destination, &copy) {
+            None => shared.body(&copy.content.body)?,
+            Some(rendered) => rendered.ok()?.body.into(),
+        };
         let mut value: Value = serde_json::from_slice(&body).ok()?;
         let reported = world
             .columns

@@ -38,6 +38,12 @@ pub(super) fn apply(
     if revision > Revision(0) {
         world.applied = world.applied.max(revision);
     }
+    let newest = world.policies.get(&index).and_then(PolicyState::newest);
+    let cut = decision.cut.as_ref().map(|(_, cut)| cut.clone());
+    let cut = cut.or_else(|| newest.map(|r| r.cut.clone()));
+    if let Some(cut) = cut.filter(|cut| cut.varies) {
+        world.ensure_places(&cut.layers());
+    }
     let Some(policy) = world.policies.get_mut(&index) else {
         return (woken, Vec::new());
     };

@@ -137,6 +137,7 @@ fn revision_row(world: &World, ordinal: Ordinal, cut: &Cut) -> RevisionRow {
             initial_only: content.initial_only.clone(),
             health_input: content.health_input.to_string(),
             written: content.written.0,
+            varies: content.vary.is_some(),
         })
     });
     RevisionRow {

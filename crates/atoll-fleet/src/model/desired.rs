@@ -105,11 +105,23 @@ impl World {
                 (_, None) => {}
             }
         }
+        if let Some(copy) = &mut found {
+            copy.render = self.render_at(destination, copy);
+        }
         found
     }
 
     /// Which render of an object is expected where, by all policies together.
     pub(crate) fn wanted_renders(&self, index: ObjectIndex) -> Vec<(RenderHash, Destinations)> {
+        let copies = self.wanted_copies(index).into_iter();
+        copies
+            .flat_map(|(copy, set)| self.classes(&copy, &set))
+            .map(|(render, set, _)| (render, set))
+            .collect()
+    }
+
+    /// Which copy of an object is wanted where, by all policies together.
+    pub(super) fn wanted_copies(&self, index: ObjectIndex) -> Vec<(DesiredCopy, Destinations)> {
         let Some(object) = self.objects.get(&index) else {
             return Vec::new();
         };
@@ -137,9 +149,6 @@ impl World {
             }
         }
         groups
-            .into_iter()
-            .map(|(copy, set)| (copy.render, set))
-            .collect()
     }
 
     /// Those of some destinations where an object is wanted by policies other than one.
@@ -184,15 +193,28 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use atoll_placement::bundle;
+    use atoll_placement::policy::Candidate;
+    use atoll_placement::render::{Object, Recipe};
     use atoll_store::Revision;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
     fn entry(value: u64, written: u64, flags: CopyFlags) -> Entry {
         let object = json!({"metadata": {"name": "a"}, "data": {"v": value.to_string()}});
-        let rendered = bundle::render("", "configmaps", &object, false);
-        let (content, _) = Content::of(rendered, Value::Null, Revision(written));
+        let object = Object {
+            candidate: Candidate {
+                group: "",
+                resource: "configmaps",
+                namespace: None,
+                name: "a",
+                labels: &|_| None,
+                namespace_labels: &|_| None,
+            },
+            body: &object,
+            scaled: false,
+        };
+        let recipe = Recipe::of(&object, &[], &[]);
+        let (content, _) = Content::of(recipe, Value::Null, Revision(written));
         Entry::new(flags, Arc::new(content))
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use atoll_placement::Destination;
 use atoll_placement::inventory::Labels;
 use atoll_placement::paged::Paged;
+use atoll_placement::render::Given;
 use hashbrown::HashTable;
 
 /// A ManagedCluster as it was read.
@@ -18,6 +19,8 @@ pub(crate) struct Registration {
     pub(crate) labels: Labels,
     /// The annotation that lets a held session go on.
     pub(crate) resume: Option<String>,
+    /// What renders may read of it.
+    pub(crate) given: Given,
 }
 
 /// A uid: sixteen bytes as we make them, or what somebody else made.

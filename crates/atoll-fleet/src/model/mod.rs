@@ -8,6 +8,7 @@ mod destinations;
 mod object;
 mod policy;
 mod tombstones;
+mod vary;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use atoll_placement::bundle::{BodyHash, CopyFlags};
 use atoll_placement::columns::{Column, Values};
 use atoll_placement::inventory::Inventory;
 use atoll_placement::place::ObjectIndex;
+use atoll_placement::render::{Layer, Layers, Places, PropertyTable};
 use atoll_placement::what::WhatIndex;
 use atoll_placement::{Destination, Destinations};
 use atoll_store::{Key, Revision};
@@ -26,11 +28,18 @@ pub(crate) use destinations::{DestinationState, DestinationTable, Registration};
 pub(crate) use object::{Content, Form, PayloadObject};
 pub(crate) use policy::{Cut, Entry, PolicyIndex, PolicyState, RevisionState};
 pub(crate) use tombstones::{Tombstone, Tombstones};
+pub(crate) use vary::Shaping;
 
 /// One inventory workspace.
 #[derive(Debug, Default)]
 pub(crate) struct InventoryState {
     pub(crate) index: Inventory,
+    /// Annotations, claims and ConfigMaps of destinations.
+    pub(crate) properties: PropertyTable,
+    /// For whom Customizers act.
+    pub(crate) places: Places,
+    /// The Customizers' layers that `places` knows.
+    pub(crate) layers: Vec<Arc<Layer>>,
     pub(crate) policies: BTreeSet<PolicyIndex>,
 }
 
@@ -55,6 +64,10 @@ pub(crate) struct World {
     pub(crate) by_policy: HashMap<(Arc<str>, Arc<str>), PolicyIndex>,
     pub(crate) next_policy: u32,
     pub(crate) what: WhatIndex<PolicyIndex>,
+    /// CustomTransforms and Customizers, by payload workspace.
+    pub(crate) shaping: HashMap<String, Shaping>,
+    /// Layers of Customizers in use.
+    pub(crate) layers: Layers,
     /// Bodies that the store has, with the number of entries of retained revisions that name each.
     pub(crate) bodies: HashMap<BodyHash, u32>,
     pub(crate) tombstones: Tombstones,

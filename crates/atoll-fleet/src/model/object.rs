@@ -8,17 +8,20 @@ use std::sync::Arc;
 
 use atoll_placement::bundle::{self, BodyHash, CopyFlags, RenderHash, Rendered};
 use atoll_placement::order::OrderClass;
+use atoll_placement::render::{Recipe, Renderer};
 use atoll_store::{Key, Revision};
 use atoll_wire::{CopyId, ObjectRef};
 use bytes::Bytes;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::PolicyIndex;
 use crate::rows::{EntryRow, ObjectRow};
 
 /// An object as it travels, without its body (which is in the body store by its hash) and without what a policy or a destination adds.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Content {
+    /// The body that travels; of an object that varies, its recipe's bytes.
     pub(crate) body: BodyHash,
     pub(crate) size: u32,
     pub(crate) edge_owned: Vec<String>,
@@ -28,11 +31,29 @@ pub(crate) struct Content {
     pub(crate) health_input: Value,
     /// Where the object was written when it was read: of two contents of one object, the newer has the greater.
     pub(crate) written: Revision,
+    /// Its copies are not the same everywhere: this makes them.
+    pub(crate) vary: Option<Arc<Renderer>>,
 }
 
 impl Content {
-    /// The content of a render, and its body.
-    pub(crate) fn of(rendered: Rendered, health_input: Value, written: Revision) -> (Self, Bytes) {
+    /// The content that a recipe makes, and what the body store keeps of it.
+    pub(crate) fn of(recipe: Recipe, health_input: Value, written: Revision) -> (Self, Bytes) {
+        let renderer = Renderer::new(recipe);
+        let (rendered, vary) = match renderer.uniform() {
+            Some(rendered) => (rendered.as_ref().clone(), None),
+            None => {
+                let body = renderer.recipe().to_bytes();
+                let rendered = Rendered {
+                    body_hash: Sha256::digest(&body).into(),
+                    body,
+                    order: OrderClass(0),
+                    edge_owned: Vec::new(),
+                    initial_only: Vec::new(),
+                    replace: false,
+                };
+                (rendered, Some(Arc::new(renderer)))
+            }
+        };
         let content = Content {
             body: rendered.body_hash,
             size: u32::try_from(rendered.body.len()).unwrap_or(u32::MAX),
@@ -41,12 +62,16 @@ impl Content {
             replace: rendered.replace,
             health_input,
             written,
+            vary,
         };
         (content, rendered.body.into())
     }
 
     /// The render hash of a copy with these flags.
     pub(crate) fn render(&self, flags: CopyFlags) -> RenderHash {
+        if let Some(renderer) = &self.vary {
+            return renderer.content(flags);
+        }
         bundle::render_hash(
             &self.body,
             flags,
@@ -57,7 +82,7 @@ impl Content {
     }
 
     /// As a revision's row remembers it.
-    pub(crate) fn from_row(row: &EntryRow) -> Self {
+    pub(crate) fn from_row(row: &EntryRow, vary: Option<Arc<Renderer>>) -> Self {
         Content {
             // A damaged hash names no body: nothing is sent for it.
             body: row.body.as_ref().try_into().unwrap_or([0xff; 32]),
@@ -67,6 +92,7 @@ impl Content {
             replace: row.replace,
             health_input: serde_json::from_str(&row.health_input).unwrap_or(Value::Null),
             written: Revision(row.written),
+            vary,
         }
     }
 }
@@ -80,8 +106,8 @@ pub(crate) struct Form {
 }
 
 impl Form {
-    pub(crate) fn of(rendered: Rendered, health_input: Value, written: Revision) -> Self {
-        let (content, body) = Content::of(rendered, health_input, written);
+    pub(crate) fn of(recipe: Recipe, health_input: Value, written: Revision) -> Self {
+        let (content, body) = Content::of(recipe, health_input, written);
         Form {
             content: Arc::new(content),
             body: Some(body),

@@ -10,6 +10,7 @@ use atoll_placement::assign::{Ordinal, Transition};
 use atoll_placement::bundle::{CopyFlags, RenderHash};
 use atoll_placement::place::{Held, ObjectIndex};
 use atoll_placement::policy::{Modulation, Policy};
+use atoll_placement::render::Layer;
 use atoll_placement::{Destination, Destinations};
 use atoll_store::Revision;
 use serde_json::Value;
@@ -53,6 +54,8 @@ pub(crate) struct Cut {
     pub(crate) entries: BTreeMap<ObjectIndex, Entry>,
     /// The keys of `entries`.
     pub(crate) objects: BTreeSet<ObjectIndex>,
+    /// Some copies are not the same everywhere.
+    pub(crate) varies: bool,
     /// [`atoll_placement::bundle::content_hash`].
     pub(crate) content: String,
     /// When, in milliseconds.
@@ -63,10 +66,23 @@ impl Cut {
     pub(crate) fn new(entries: BTreeMap<ObjectIndex, Entry>, content: String, at: i64) -> Self {
         Cut {
             objects: entries.keys().copied().collect(),
+            varies: entries.values().any(|e| e.content.vary.is_some()),
             entries,
             content,
             at,
         }
+    }
+}
+
+impl Cut {
+    /// The layers that shape its copies.
+    pub(crate) fn layers(&self) -> Vec<Arc<Layer>> {
+        let renderers = self
+            .entries
+            .values()
+            .filter_map(|e| e.content.vary.as_ref());
+        let layers = renderers.flat_map(|r| r.recipe().layers());
+        layers.cloned().collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Bodies that an agent asks for: from the body store, given only to a destination that should have them (invariant 9).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use atoll_placement::Destination;
@@ -19,22 +19,32 @@ impl Stream {
             .filter_map(|d| Some(self.carried.get(d)?.address))
             .collect();
         let asked: BTreeSet<Bytes> = need.hashes.into_iter().collect();
+        let mut own: BTreeMap<BodyHash, Bytes> = BTreeMap::new();
         let wanted: BTreeSet<BodyHash> = {
             let world = self.shared.world.read();
             let mut bodies = BTreeSet::new();
             for destination in about {
                 let vector = self.shared.vectors.of(&world, *destination);
                 let wanted = self.shared.vectors.wanted(&world, &vector);
-                bodies.extend(wanted.copies.values().map(|copy| copy.content.body));
+                for copy in wanted.copies.values() {
+                    // What varies came with its item; who asks all the same lost it.
+                    match world.rendered_at(*destination, copy) {
+                        None => drop(bodies.insert(copy.content.body)),
+                        Some(Ok(rendered)) => {
+                            own.insert(rendered.body_hash, rendered.body.into());
+                        }
+                        Some(Err(_)) => {}
+                    }
+                }
             }
             bodies
         };
         let (mut ready, mut unknown): (Vec<Body>, Vec<Bytes>) = (Vec::new(), Vec::new());
         for hash in asked {
-            let known = BodyHash::try_from(hash.as_ref())
-                .ok()
-                .filter(|h| wanted.contains(h));
-            match known.and_then(|h| self.shared.body(&h)) {
+            let named = BodyHash::try_from(hash.as_ref()).ok();
+            let known = named.filter(|h| wanted.contains(h));
+            let own = named.and_then(|h| own.remove(&h));
+            match own.or_else(|| self.shared.body(&known?)) {
                 Some(bytes) => ready.push(Body { hash, bytes }),
                 None => unknown.push(hash),
             }

@@ -32,8 +32,8 @@ struct Difference {
     cursor: Cursor,
 }
 
-/// From which vector (0: nothing) to which, by their addresses.
-type Way = (usize, usize);
+/// From which vector (0: nothing) to which, by their addresses; and whether that is all.
+type Way = (usize, usize, bool);
 
 /// What was found for a look at several destinations.
 struct Finder<'a> {
@@ -125,9 +125,10 @@ impl<'a> Finder<'a> {
             Mode::Held => self.introduce(destination, logical),
             Mode::Live => {
                 let vector = self.shared.vectors.of(self.world, destination);
-                let wanted = self.shared.vectors.wanted(self.world, &vector);
+                let vectors = &self.shared.vectors;
+                let wanted = vectors.wanted_at(self.world, &vector, destination);
                 self.bury(destination, logical, &wanted);
-                self.follow(logical, vector, &wanted);
+                self.follow(destination, logical, vector, &wanted);
             }
         }
     }
@@ -171,58 +172,98 @@ impl<'a> Finder<'a> {
     }
 
     /// From what was sent to what should be there.
-    fn follow(&mut self, logical: &mut Logical, to: Arc<Vector>, wanted: &Wanted) {
+    fn follow(
+        &mut self,
+        destination: Destination,
+        logical: &mut Logical,
+        to: Arc<Vector>,
+        wanted: &Wanted,
+    ) {
+        let own_differ = logical.personal != wanted.personal;
         let from = match &logical.sent {
-            Sent::All(from) if Arc::ptr_eq(from, &to) => return,
+            Sent::All(from) if Arc::ptr_eq(from, &to) && !own_differ => return,
             Sent::All(from) => Some(from.clone()),
             Sent::Copies(sent) if sent.is_empty() => None,
             Sent::Copies(sent) => {
-                let items = items(self.world, &wanted.copies, |index, copy| {
-                    sent.get(index) != Some(&copy.render)
-                });
+                let items = items(
+                    self.world,
+                    &wanted.copies,
+                    Some(destination),
+                    |index, copy| sent.get(index) != Some(&copy.render),
+                );
                 self.found.items.push((items, true, vec![logical.address]));
                 logical.sent = Sent::All(to);
+                logical.personal = wanted.personal;
                 return;
             }
         };
+        let own = if own_differ {
+            items(self.world, &wanted.copies, Some(destination), |_, copy| {
+                copy.content.vary.is_some()
+            })
+        } else {
+            Arc::default()
+        };
+        if from.as_ref().is_none_or(|from| !Arc::ptr_eq(from, &to)) {
+            self.go(from, &to, wanted, logical.address, own.is_empty());
+        }
+        if !own.is_empty() {
+            self.found.items.push((own, true, vec![logical.address]));
+        }
+        logical.sent = Sent::All(to);
+        logical.personal = wanted.personal;
+    }
+
+    /// The way from one vector to another, the same for all who go it; what varies is not in it.
+    fn go(
+        &mut self,
+        from: Option<Arc<Vector>>,
+        to: &Arc<Vector>,
+        wanted: &Wanted,
+        address: Address,
+        completes: bool,
+    ) {
         let begin = from.as_ref().map_or(0, |from| Arc::as_ptr(from).addr());
-        let way = (begin, Arc::as_ptr(&to).addr());
+        let way = (begin, Arc::as_ptr(to).addr(), completes);
         let place = match self.ways.get(&way) {
             Some(place) => *place,
             None => {
                 let had = from
                     .as_ref()
                     .map(|from| self.shared.vectors.wanted(self.world, from));
-                let items = items(self.world, &wanted.copies, |index, copy| {
+                let items = items(self.world, &wanted.copies, None, |index, copy| {
                     let had = had.as_ref().and_then(|had| had.copies.get(index));
                     had.map(|c| c.render) != Some(copy.render)
                 });
-                self.found.items.push((items, true, Vec::new()));
+                self.found.items.push((items, completes, Vec::new()));
                 self.kept.extend(from);
                 self.kept.push(to.clone());
                 self.ways.insert(way, self.found.items.len() - 1);
                 self.found.items.len() - 1
             }
         };
-        self.found.items[place].2.push(logical.address);
-        logical.sent = Sent::All(to);
+        self.found.items[place].2.push(address);
     }
 
     /// What is new to an agent whose past is not known here; what it has stays as it is.
     fn introduce(&mut self, destination: Destination, logical: &mut Logical) {
         let vector = self.shared.vectors.of(self.world, destination);
-        let wanted = self.shared.vectors.wanted(self.world, &vector);
+        let vectors = &self.shared.vectors;
+        let wanted = vectors.wanted_at(self.world, &vector, destination);
         let introduced = std::mem::take(&mut logical.rare().introduced);
         let mut sent = match &mut logical.sent {
             Sent::Copies(sent) => std::mem::take(sent),
             Sent::All(_) => BTreeMap::new(),
         };
-        let items = items(self.world, &wanted.copies, |index, copy| {
-            match sent.get(index) {
+        let items = items(
+            self.world,
+            &wanted.copies,
+            Some(destination),
+            |index, copy| match sent.get(index) {
                 None => true,
                 Some(render) => introduced.contains(index) && *render != copy.render,
-            }
-        });
+            },
+        );
         let rare = logical.rare();
         rare.introduced = introduced;
         for item in items.iter() {
@@ -237,25 +278,31 @@ impl<'a> Finder<'a> {
     }
 }
 
-/// The items of those copies that are news, in apply order.
+/// The items of those copies that are news, in apply order; those that vary only for one destination. What cannot be rendered is left out: what is there stays.
 fn items(
     world: &World,
     copies: &BTreeMap<ObjectIndex, DesiredCopy>,
+    at: Option<Destination>,
     news: impl Fn(&ObjectIndex, &DesiredCopy) -> bool,
 ) -> Arc<[Item]> {
     let mut items: Vec<Item> = copies
         .iter()
         .filter(|(index, copy)| news(index, copy))
-        .filter_map(|(index, copy)| item(world, *index, copy))
+        .filter_map(|(index, copy)| item(world, *index, copy, at))
         .collect();
     items.sort_by(|a, b| (a.order, &a.object).cmp(&(b.order, &b.object)));
     items.into()
 }
 
-fn item(world: &World, index: ObjectIndex, copy: &DesiredCopy) -> Option<Item> {
+fn item(
+    world: &World,
+    index: ObjectIndex,
+    copy: &DesiredCopy,
+    at: Option<Destination>,
+) -> Option<Item> {
     let object = world.objects.get(&index)?;
     let content = &copy.content;
-    Some(Item {
+    let mut item = Item {
         copy: Some(object.copy.clone()),
         object: Some(object.reference.clone()),
         order: u32::from(object.order.0),
@@ -269,5 +316,15 @@ fn item(world: &World, index: ObjectIndex, copy: &DesiredCopy) -> Option<Item> {
         edge_owned: content.edge_owned.clone(),
         initial_only: content.initial_only.clone(),
         body: Bytes::new(),
-    })
+    };
+    if content.vary.is_some() {
+        let rendered = world.rendered_at(at?, copy)?.ok()?;
+        item.body_hash = Bytes::copy_from_slice(&rendered.body_hash);
+        item.body_size = u32::try_from(rendered.body.len()).unwrap_or(u32::MAX);
+        item.replace = rendered.replace;
+        item.edge_owned = rendered.edge_owned;
+        item.initial_only = rendered.initial_only;
+        item.body = rendered.body.into();
+    }
+    Some(item)
 }

@@ -56,6 +56,8 @@ pub(super) struct Logical {
     pub(super) address: Address,
     pub(super) mode: Mode,
     pub(super) sent: Sent,
+    /// [`super::vector::Wanted::personal`] of what was sent.
+    pub(super) personal: u64,
     rare: Option<Box<Rare>>,
 }
 
@@ -65,6 +67,7 @@ impl Logical {
             address,
             mode,
             sent,
+            personal: 0,
             rare: None,
         }
     }
@@ -87,7 +90,7 @@ mod tests {
     #[test]
     fn a_session_is_small() {
         assert!(
-            std::mem::size_of::<Logical>() <= 56,
+            std::mem::size_of::<Logical>() <= 64,
             "{}",
             std::mem::size_of::<Logical>()
         );

@@ -201,7 +201,7 @@ impl Stream {
             let known = hello.cursor.as_ref().is_none_or(|c| self.shared.knows(c));
             let held = SetDigest::from_bytes(&hello.digest).unwrap_or_default();
             let vector = self.shared.vectors.of(&world, destination);
-            let wanted = self.shared.vectors.wanted(&world, &vector);
+            let wanted = self.shared.vectors.wanted_at(&world, &vector, destination);
             let others = hello.others.into_iter().take(MOST_OTHERS);
             let gone = others.filter(|uid| world.destinations.by_uid(uid).is_none());
             let gone = gone.collect();
@@ -215,6 +215,9 @@ impl Stream {
                 (Mode::Listing { known }, Sent::Copies(BTreeMap::new()))
             };
             let mut logical = Logical::new(address, mode, sent);
+            if current {
+                logical.personal = wanted.personal;
+            }
             if let Some(cursor) = hello.cursor.filter(|_| !known) {
                 logical.rare().cursor = cursor.to_string();
             }

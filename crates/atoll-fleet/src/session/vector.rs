@@ -4,7 +4,7 @@
 //! all that go from one to the other. A vector keeps its revisions alive, so that a difference can be made also from one that the center has forgotten.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Weak};
 
 use atoll_placement::Destination;
@@ -26,6 +26,10 @@ pub(crate) struct Vector(Box<[Arc<Cut>]>);
 pub(crate) struct Wanted {
     pub(crate) copies: BTreeMap<ObjectIndex, DesiredCopy>,
     pub(crate) digest: SetDigest,
+    /// Copies that are not the same everywhere.
+    pub(crate) varying: Vec<ObjectIndex>,
+    /// Tells these copies of one destination from what they were before; 0 when there are none.
+    pub(crate) personal: u64,
 }
 
 /// A vector by its identity: equal vectors are one.
@@ -99,14 +103,53 @@ impl Vectors {
             return wanted;
         }
         let copies = joined(&vector.0);
-        let mut digest = SetDigest::EMPTY;
-        for (index, copy) in &copies {
-            if let Some(object) = world.objects.get(index) {
-                digest.add(&object.copy, &copy.render);
-            }
-        }
-        let wanted = Arc::new(Wanted { copies, digest });
+        let varies = |(index, copy): (&ObjectIndex, &DesiredCopy)| {
+            copy.content.vary.is_some().then_some(*index)
+        };
+        let wanted = Arc::new(Wanted {
+            digest: digest(world, &copies),
+            varying: copies.iter().filter_map(varies).collect(),
+            personal: 0,
+            copies,
+        });
         self.wanted.insert(key, wanted.clone());
         wanted
     }
+
+    /// What a vector asks for at one destination: the same for all, but for copies that vary.
+    pub(crate) fn wanted_at(
+        &self,
+        world: &World,
+        vector: &Arc<Vector>,
+        destination: Destination,
+    ) -> Arc<Wanted> {
+        let common = self.wanted(world, vector);
+        if common.varying.is_empty() {
+            return common;
+        }
+        let mut copies = common.copies.clone();
+        let mut hasher = DefaultHasher::new();
+        for index in &common.varying {
+            if let Some(copy) = copies.get_mut(index) {
+                copy.render = world.render_at(destination, copy);
+                (index, copy.render).hash(&mut hasher);
+            }
+        }
+        Arc::new(Wanted {
+            digest: digest(world, &copies),
+            varying: common.varying.clone(),
+            personal: hasher.finish().max(1),
+            copies,
+        })
+    }
+}
+
+fn digest(world: &World, copies: &BTreeMap<ObjectIndex, DesiredCopy>) -> SetDigest {
+    let mut digest = SetDigest::EMPTY;
+    for (index, copy) in copies {
+        if let Some(object) = world.objects.get(index) {
+            digest.add(&object.copy, &copy.render);
+        }
+    }
+    digest
 }

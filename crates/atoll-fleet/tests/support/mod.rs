@@ -147,6 +147,10 @@ impl Center {
         atoll_kube::meta::uid(&made).to_owned()
     }
 
+    pub async fn namespace(&self, cluster: &str, name: &str) {
+        seed_namespace(&self.registry, &self.store, cluster, name).await;
+    }
+
     pub async fn label(&self, name: &str, labels: Value) {
         let patch = json!({"metadata": {"labels": labels}});
         self.client("i1")
@@ -469,6 +473,10 @@ impl Edge {
             }
             Message::Desired(desired) => {
                 self.items += desired.items.len();
+                for item in desired.items.iter().filter(|i| !i.body.is_empty()) {
+                    let body = serde_json::from_slice(&item.body).unwrap();
+                    self.disk.bodies.insert(item.body_hash.to_vec(), body);
+                }
                 let missing = desired
                     .items
                     .iter()
@@ -585,4 +593,12 @@ pub fn copy_directory(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// `value` of ConfigMaps by name, as [`Disk::configs`] gives it.
+pub fn configs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect()
 }
