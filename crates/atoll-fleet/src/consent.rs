@@ -247,7 +247,8 @@ impl Hook for AnnotationHook {
             return Ok(());
         }
         let mut errors = bundle::check_annotations(review.object);
-        errors.extend(render::check_templates(review.object));
+        let (group, resource) = (&review.definition.group, &review.definition.names.plural);
+        errors.extend(render::check_templates(group, resource, review.object));
         if errors.is_empty() {
             return Ok(());
         }
