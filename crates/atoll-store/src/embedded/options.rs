@@ -45,7 +45,7 @@ impl Options {
             history_bytes: 1 << 30,
             segment_bytes: 8 << 20,
             cache_bytes: 8 << 20,
-            memtable_bytes: 2 << 20,
+            memtable_bytes: 3 << 20,
             window_bytes: 2 << 20,
             watch_queue: 256,
             sync_delay: None,

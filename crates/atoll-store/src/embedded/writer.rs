@@ -24,7 +24,7 @@ const GROUP_BYTES: usize = 4 << 20;
 
 /// The writer holds back when this many memtables wait for the flusher, or this many runs for the compactor.
 const MAX_SEALED: usize = 2;
-const MAX_RUNS: usize = 48;
+const MAX_RUNS: usize = 24;
 
 type Reply = oneshot::Sender<Result<Revision, AppendError>>;
 

@@ -29,12 +29,12 @@ const BASE: u64 = 1 << 48;
 /// Tells the engine that none of its old table sets is needed and that no version is too old.
 const ENGINE_WATERMARK: u64 = 1 << 47;
 
-/// The first level is merged into the next at so many runs; small runs and many of them cost less memory than few large
-/// ones, and the same work. Their product is the size of the next level.
-const FIRST_LEVEL_RUNS: u8 = 16;
-const TABLE_BYTES: u64 = 4 << 20;
+/// The first level is merged into the next at so many runs. Each costs every scan a look, and fewer are merged more often.
+/// Their product is the size of the next level.
+const FIRST_LEVEL_RUNS: u8 = 8;
+const TABLE_BYTES: u64 = 8 << 20;
 
-/// Open table files: a gigabyte and a half of tables. Ordinary limits allow a process 1024 files.
+/// Open table files: three gigabytes of tables. Ordinary limits allow a process 1024 files.
 const DESCRIPTORS: usize = 384;
 
 /// The engine.
