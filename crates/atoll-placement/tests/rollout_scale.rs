@@ -1,5 +1,7 @@
 //! What a step costs does not grow with destinations that it does not concern: bytes allocated and bytes recorded by the same events, at a thousand and at a million destinations. Nothing is timed.
 
+#![allow(clippy::expect_used, reason = "a test may fail by it")]
+
 use std::alloc::System;
 
 use atoll_kube::Timestamp;

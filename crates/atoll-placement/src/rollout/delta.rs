@@ -109,6 +109,8 @@ impl std::fmt::Display for Undecodable {
 impl std::error::Error for Undecodable {}
 
 const VERSION: u8 = 1;
+/// From this many on a set is written with runs.
+const LARGE: u64 = 4096;
 
 impl Delta {
     /// Whether it says nothing.
@@ -179,8 +181,13 @@ impl Delta {
 fn put(out: &mut Vec<u8>, set: &Destinations) {
     let at = out.len();
     out.extend(0u32.to_le_bytes());
-    if !set.is_empty() {
-        // Writing to memory does not fail.
+    // Writing to memory does not fail.
+    if set.len() > LARGE {
+        // A million in a row are a few bytes.
+        let mut set = set.clone();
+        set.optimize();
+        let _ = set.serialize_into(&mut *out);
+    } else if !set.is_empty() {
         let _ = set.serialize_into(&mut *out);
     }
     let length = (out.len() - at - 4) as u32;
@@ -192,7 +199,9 @@ fn set(rest: &mut &[u8]) -> Result<Destinations, Undecodable> {
     if length == 0 {
         return Ok(Destinations::new());
     }
-    Destinations::deserialize_from(take(rest, length)?).map_err(|_| Undecodable)
+    let mut set = Destinations::deserialize_from(take(rest, length)?).map_err(|_| Undecodable)?;
+    set.remove_run_compression();
+    Ok(set)
 }
 
 fn number(rest: &mut &[u8]) -> Result<u32, Undecodable> {
@@ -362,6 +371,18 @@ mod tests {
             let mut whole = Sets::default();
             whole.apply(&live.whole());
             prop_assert_eq!(&live, &whole);
+        }
+
+        /// Large sets are small when they have a shape.
+        #[test]
+        fn large_sets_are_read_back(from in 0u32..100_000, length in 5_000u32..200_000, hole in 0u32..300_000) {
+            let mut set: Destinations = (from..from + length).collect();
+            set.remove(hole);
+            let change = SetChange { added: set, removed: Destinations::new() };
+            let delta = Delta { sets: [(SetId::Selected, change)].into_iter().collect(), ..Delta::default() };
+            let bytes = delta.encode();
+            prop_assert!(bytes.len() < 200);
+            prop_assert_eq!(Delta::decode(&bytes), Ok(delta));
         }
 
         /// No bytes make the decoder panic.

@@ -115,6 +115,7 @@ impl Rollouts {
         facts: &dyn Facts,
         now: Timestamp,
     ) -> Step {
+        self.clock = Some(now);
         self.ground.know(known, facts);
         for (id, budget) in budgets {
             self.ground.open_inventory_book(*id, budget, facts);

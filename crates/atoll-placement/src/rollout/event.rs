@@ -209,7 +209,8 @@ pub enum Effect {
     Assign(PolicyId, Assignment),
     /// Order the removal of the policy's copies there (a tombstone; not what other policies still cover), and say [`PolicyEvent::Removed`] when each confirmed.
     Remove(PolicyId, Destinations),
-    /// A revision was cut: keep what is selected now (or, for one that goes back, what `of` had) under this ordinal.
+    /// A revision was cut: keep what is selected now (or, for one that goes back, what `of` had) under this ordinal. This one is carried out in the very append that holds the deltas: a
+    /// revision without content would be lost.
     Cut {
         /// Whose.
         policy: PolicyId,

@@ -298,10 +298,11 @@ impl Policy {
             return Some(Waiting::Away);
         }
         let changes = matches!(class, Class::Install | Class::Update);
-        if changes && lane.stage != OUTSIDE {
-            if let Some(waiting) = self.stopped(lane.stage, now) {
-                return Some(waiting);
-            }
+        if changes
+            && lane.stage != OUTSIDE
+            && let Some(waiting) = self.stopped(lane.stage, now)
+        {
+            return Some(waiting);
         }
         let parked = self.queue.parked.iter();
         let key = parked

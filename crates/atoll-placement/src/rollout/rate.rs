@@ -30,8 +30,14 @@ impl RateRun {
         let gone = now.since(self.at).as_millis().min(3_600_000) as u64;
         let earned = self.per_minute * gone / 60_000;
         if earned > 0 {
-            self.tokens = (self.tokens + earned).min(self.most());
-            self.at = now;
+            self.tokens += earned;
+            // Only the time that was paid for: the rest counts next time.
+            let paid = (earned * 60_000).div_ceil(self.per_minute.max(1));
+            self.at = Timestamp(self.at.0.saturating_add(paid as i64));
+        }
+        if self.tokens >= self.most() {
+            self.tokens = self.most();
+            self.at = self.at.max(now);
         }
         self.tokens / 1000
     }

@@ -6,7 +6,7 @@ use atoll_placement::rollout::delta::Delta;
 use atoll_placement::rollout::event::{GateAt, GatePlace};
 use atoll_placement::rollout::spec::{DisruptionBudget, GateKind};
 use atoll_placement::rollout::{
-    Answer, BudgetId, Command, Effect, Event, Facts, Ordinal, Phase, PolicyEvent, PolicyId, Report,
+    Answer, BudgetId, Command, Effect, Event, Ordinal, Phase, PolicyEvent, PolicyId, Report,
     RolloutState, Rollouts, Step,
 };
 use proptest::prelude::*;
@@ -183,11 +183,6 @@ impl Runner {
         }
         if let Some(wake) = step.wake {
             assert!(wake > self.model.now(), "woken at once, again and again");
-        }
-        if std::env::var("SHOW").is_ok() {
-            for e in &step.effects {
-                eprintln!("{} {e:?}", self.model.time);
-            }
         }
         self.model.check(before, &self.engine, &step, resumed);
         self.steps.push(step);

@@ -15,13 +15,13 @@ use atoll_placement::rollout::{
 use super::world::World;
 
 #[derive(Clone, Default, Debug)]
-pub struct Copy {
-    pub selected: bool,
-    pub has: Option<Ordinal>,
-    pub held: bool,
-    pub installing: bool,
-    pub failed: bool,
-    pub removing: bool,
+pub(crate) struct Copy {
+    pub(crate) selected: bool,
+    pub(crate) has: Option<Ordinal>,
+    pub(crate) held: bool,
+    pub(crate) installing: bool,
+    pub(crate) failed: bool,
+    pub(crate) removing: bool,
     /// Its deadline passed by the model's clock; the engine says so a little later.
     late: bool,
     started: i64,
@@ -29,19 +29,19 @@ pub struct Copy {
 }
 
 #[derive(Default)]
-pub struct Model {
-    pub world: World,
+pub(crate) struct Model {
+    pub(crate) world: World,
     /// Time that only goes forward.
-    pub time: i64,
+    pub(crate) time: i64,
     clock: i64,
-    pub up: BTreeSet<u32>,
-    pub known: BTreeSet<u32>,
-    pub copies: BTreeMap<(PolicyId, u32), Copy>,
+    pub(crate) up: BTreeSet<u32>,
+    pub(crate) known: BTreeSet<u32>,
+    pub(crate) copies: BTreeMap<(PolicyId, u32), Copy>,
     /// Inventory budget: at most so many of a site.
-    pub site_budget: Option<u32>,
-    pub suspended: BTreeSet<PolicyId>,
-    pub approved: BTreeSet<(PolicyId, Ordinal, String)>,
-    pub live: BTreeMap<(PolicyId, Ordinal), bool>,
+    pub(crate) site_budget: Option<u32>,
+    pub(crate) suspended: BTreeSet<PolicyId>,
+    pub(crate) approved: BTreeSet<(PolicyId, Ordinal, String)>,
+    pub(crate) live: BTreeMap<(PolicyId, Ordinal), bool>,
     members: BTreeMap<(PolicyId, u32), BTreeSet<u32>>,
     begun: BTreeSet<(PolicyId, u32)>,
     complete: BTreeSet<(PolicyId, u32)>,
@@ -49,28 +49,28 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn sharing(mut self, shares: bool) -> Self {
+    pub(crate) fn sharing(mut self, shares: bool) -> Self {
         self.shares = shares;
         self
     }
 
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         Timestamp(self.clock)
     }
 
-    pub fn advance(&mut self, seconds: i64) {
+    pub(crate) fn advance(&mut self, seconds: i64) {
         self.clock += seconds * 1000;
         if seconds > 0 {
             self.time += seconds * 1000;
         }
     }
 
-    pub fn copy(&mut self, policy: PolicyId, destination: u32) -> &mut Copy {
+    pub(crate) fn copy(&mut self, policy: PolicyId, destination: u32) -> &mut Copy {
         self.copies.entry((policy, destination)).or_default()
     }
 
     /// What an event says, before the engine acts on it.
-    pub fn hear(&mut self, event: &Event, state: &dyn Fn(PolicyId) -> Option<RolloutState>) {
+    pub(crate) fn hear(&mut self, event: &Event, state: &dyn Fn(PolicyId) -> Option<RolloutState>) {
         let time = self.time;
         match event {
             Event::Availability { up, down } => {
@@ -153,11 +153,11 @@ impl Model {
                     }
                 }
             }
-            Event::Policy(policy, PolicyEvent::Answered(gate, answer)) => {
-                if gate.place == GatePlace::Rollout {
-                    self.live
-                        .insert((*policy, gate.revision), *answer == Answer::Go);
-                }
+            Event::Policy(policy, PolicyEvent::Answered(gate, answer))
+                if gate.place == GatePlace::Rollout =>
+            {
+                let open = *answer == Answer::Go;
+                self.live.insert((*policy, gate.revision), open);
             }
             _ => {}
         }
@@ -201,7 +201,7 @@ impl Model {
     }
 
     /// Checks what the engine did, and believes it.
-    pub fn check(
+    pub(crate) fn check(
         &mut self,
         before: &BTreeMap<PolicyId, RolloutState>,
         engine: &Rollouts,

@@ -8,12 +8,12 @@ use atoll_placement::rollout::{BudgetId, Event, Facts, PolicyEvent, PolicyId};
 use serde_json::{Value, json};
 
 #[derive(Clone, Default)]
-pub struct World {
-    pub labels: BTreeMap<u32, BTreeMap<String, String>>,
+pub(crate) struct World {
+    pub(crate) labels: BTreeMap<u32, BTreeMap<String, String>>,
 }
 
 impl World {
-    pub fn label(&mut self, destination: u32, key: &str, value: &str) {
+    pub(crate) fn label(&mut self, destination: u32, key: &str, value: &str) {
         self.labels
             .entry(destination)
             .or_default()
@@ -51,11 +51,11 @@ impl Facts for World {
     }
 }
 
-pub fn set(items: impl IntoIterator<Item = u32>) -> Destinations {
+pub(crate) fn set(items: impl IntoIterator<Item = u32>) -> Destinations {
     items.into_iter().collect()
 }
 
-pub fn settings(policy: PolicyId, source: Option<Value>) -> Event {
+pub(crate) fn settings(policy: PolicyId, source: Option<Value>) -> Event {
     let spec = match &source {
         None => RolloutPolicy::at_once(),
         Some(source) => RolloutPolicy::parse(source, &|_, _| Ok(())).expect("a good spec"),
@@ -70,7 +70,7 @@ pub fn settings(policy: PolicyId, source: Option<Value>) -> Event {
     )
 }
 
-pub fn selected(policy: PolicyId, joined: Destinations, left: Destinations) -> Event {
+pub(crate) fn selected(policy: PolicyId, joined: Destinations, left: Destinations) -> Event {
     Event::Policy(
         policy,
         PolicyEvent::Selected {
@@ -81,18 +81,18 @@ pub fn selected(policy: PolicyId, joined: Destinations, left: Destinations) -> E
     )
 }
 
-pub fn content(policy: PolicyId, hash: &str) -> Event {
+pub(crate) fn content(policy: PolicyId, hash: &str) -> Event {
     Event::Policy(policy, PolicyEvent::Content(hash.into()))
 }
 
-pub fn up(destinations: Destinations) -> Event {
+pub(crate) fn up(destinations: Destinations) -> Event {
     Event::Availability {
         up: destinations,
         down: Destinations::new(),
     }
 }
 
-pub fn down(destinations: Destinations) -> Event {
+pub(crate) fn down(destinations: Destinations) -> Event {
     Event::Availability {
         up: Destinations::new(),
         down: destinations,
@@ -100,7 +100,7 @@ pub fn down(destinations: Destinations) -> Event {
 }
 
 /// A policy with much in it.
-pub fn staged() -> Value {
+pub(crate) fn staged() -> Value {
     json!({
         "settle": "0s",
         "stages": [
