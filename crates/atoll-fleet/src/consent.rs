@@ -184,7 +184,8 @@ impl Hook for PolicyHook {
                 &errors,
             )
         })?;
-        if policy.clusters.is_empty() || policy.downsync.is_empty() {
+        let nowhere = policy.clusters.is_empty() && policy.asked.expressions.is_empty();
+        if nowhere || policy.downsync.is_empty() {
             review.warnings.push(
                 "a BindingPolicy without clusterSelectors or without downsync selects nothing"
                     .to_owned(),

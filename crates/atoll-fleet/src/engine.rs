@@ -84,11 +84,35 @@ impl Engine {
     async fn next(&mut self) -> Option<WatchItem> {
         let waiting =
             !self.pending.policies.is_empty() || !self.pending.new_destinations.is_empty();
+        let due = self.due();
         loop {
             tokio::select! {
                 item = self.watch.next() => return Some(item),
+                () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => {
+                    self.wake_policies();
+                    return None;
+                }
                 () = self.shared.ask_progress.notified() => self.watch.request_progress(),
                 () = tokio::time::sleep(RETRY), if waiting => return None,
+            }
+        }
+    }
+
+    /// When a policy is to be decided again although nothing happens.
+    fn due(&self) -> Option<Duration> {
+        let world = self.shared.world.read();
+        let first = world.policies.values().filter_map(|p| p.wake).min()?;
+        let wait = first.0.saturating_sub(self.shared.registry.now().0);
+        Some(Duration::from_millis(wait.max(1).unsigned_abs()))
+    }
+
+    fn wake_policies(&mut self) {
+        let now = self.shared.registry.now();
+        let mut world = self.shared.world.write();
+        for (index, policy) in &mut world.policies {
+            if policy.wake.is_some_and(|at| at <= now) {
+                policy.wake = None;
+                self.pending.whole(*index);
             }
         }
     }

@@ -173,6 +173,7 @@ fn unsatisfied(world: &World, policy: &PolicyState) -> Vec<String> {
     if policy.refused {
         found.push("ConsentMissing: whoever wrote this policy may not place on the inventory (any more); nothing new is placed".to_owned());
     }
+    found.extend(policy.unsatisfied.iter().cloned());
     let mut offenders = Vec::new();
     for (object, modulation) in &policy.selected {
         if !modulation.want_singleton || modulation.want_multi {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use atoll_kube::{RowRef, meta};
+use atoll_placement::choose::taint;
 use atoll_placement::inventory::Labels;
 use atoll_placement::order;
 use atoll_placement::render::{Given, Recipe, properties};
@@ -192,6 +193,7 @@ pub(crate) fn registration(inventory: &str, value: &Value, config: Option<&Value
             .collect(),
         resume: meta::annotation(value, RESUME).map(str::to_owned),
         given: Given::of(value, config),
+        taints: taint::of_managed_cluster(value.get("spec").unwrap_or(&Value::Null)),
     }
 }
 

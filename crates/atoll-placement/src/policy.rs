@@ -9,6 +9,7 @@ use atoll_kube::selector::LabelSelector;
 use atoll_kube::status::FieldError;
 use serde_json::Value;
 
+use crate::choose::spec::Where;
 use crate::clean;
 use crate::fields::{flag, list, names, text};
 
@@ -104,6 +105,8 @@ pub struct Clause {
 pub struct Policy {
     /// Which destinations: any of them.
     pub clusters: Vec<LabelSelector>,
+    /// What else it asks of destinations.
+    pub asked: Where,
     /// Which objects: any of them.
     pub downsync: Vec<Clause>,
     /// The inventory workspace's path, when named.
@@ -119,15 +122,7 @@ pub struct Policy {
 }
 
 /// Fields of the API that are announced but do not act yet: refused, so that nobody believes they do.
-const NOT_YET: [&str; 7] = [
-    "clusterExpressions",
-    "numberOfClusters",
-    "spread",
-    "scores",
-    "tolerations",
-    "upsync",
-    "rolloutPolicy",
-];
+const NOT_YET: [&str; 2] = ["upsync", "rolloutPolicy"];
 
 impl Policy {
     /// Parses `spec`. All that is wrong is reported, each with its path.
@@ -150,6 +145,7 @@ impl Policy {
             }
         }
         policy.clusters = selectors(spec, "clusterSelectors", "spec", &mut errors);
+        policy.asked = Where::parse(spec, &mut errors);
         for (i, clause) in list(spec, "downsync", "spec", &mut errors)
             .iter()
             .enumerate()
@@ -222,6 +218,11 @@ impl Policy {
                 .join(&clause.modulation);
         }
         found
+    }
+
+    /// Whether label selectors alone say which destinations.
+    pub fn asks_labels_only(&self) -> bool {
+        self.asked == Where::default()
     }
 
     /// Whether a change of a Namespace's labels can change what is selected.

@@ -87,7 +87,11 @@ impl Fleet {
             released: Destinations::new(),
         });
         let step = fleet.policy(PolicyEvent::Content("one".into()));
-        assert_eq!(assigned(&step).len(), u64::from(n), "all at once, in one step");
+        assert_eq!(
+            assigned(&step).len(),
+            u64::from(n),
+            "all at once, in one step"
+        );
         fleet.report(all);
         fleet.settings(json!({
             "settle": "0s", "onFailure": "continue", "minSuccessTime": "5s",
@@ -129,7 +133,10 @@ fn costs(n: u32) -> Vec<(&'static str, usize, usize)> {
     for round in 0..10 {
         let state = fleet.engine.state(P).expect("a policy");
         let revision = state.head.run.as_ref().map(|run| run.revision);
-        let updated = state.assigned().last().map(|(_, set)| set & fleet.engine.slots(P));
+        let updated = state
+            .assigned()
+            .last()
+            .map(|(_, set)| set & fleet.engine.slots(P));
         let busy: Destinations = updated.iter().flatten().take(10).collect();
         assert!(round > 3 || busy.len() == 10);
         let report = Report {
@@ -137,24 +144,60 @@ fn costs(n: u32) -> Vec<(&'static str, usize, usize)> {
             healthy: busy,
             ..Report::default()
         };
-        cost(&mut fleet, "report", Event::Policy(P, PolicyEvent::Reported(report)));
+        cost(
+            &mut fleet,
+            "report",
+            Event::Policy(P, PolicyEvent::Reported(report)),
+        );
         cost(&mut fleet, "tick", Event::Tick);
         let ten: Destinations = (100 + round * 10..110 + round * 10).collect();
         let (up, down) = (Destinations::new(), ten.clone());
         cost(&mut fleet, "down", Event::Availability { up, down });
         let (up, down) = (ten.clone(), Destinations::new());
         cost(&mut fleet, "up", Event::Availability { up, down });
-        cost(&mut fleet, "rerender", Event::Policy(P, PolicyEvent::Rerender(ten.clone())));
+        cost(
+            &mut fleet,
+            "rerender",
+            Event::Policy(P, PolicyEvent::Rerender(ten.clone())),
+        );
         cost(&mut fleet, "relabel", Event::Relabeled(ten.clone()));
         let (joined, left, released) = (Destinations::new(), ten.clone(), Destinations::new());
-        cost(&mut fleet, "left", Event::Policy(P, PolicyEvent::Selected { joined, left, released }));
-        cost(&mut fleet, "removed", Event::Policy(P, PolicyEvent::Removed(ten.clone())));
+        cost(
+            &mut fleet,
+            "left",
+            Event::Policy(
+                P,
+                PolicyEvent::Selected {
+                    joined,
+                    left,
+                    released,
+                },
+            ),
+        );
+        cost(
+            &mut fleet,
+            "removed",
+            Event::Policy(P, PolicyEvent::Removed(ten.clone())),
+        );
         let (joined, left, released) = (ten, Destinations::new(), Destinations::new());
-        cost(&mut fleet, "joined", Event::Policy(P, PolicyEvent::Selected { joined, left, released }));
+        cost(
+            &mut fleet,
+            "joined",
+            Event::Policy(
+                P,
+                PolicyEvent::Selected {
+                    joined,
+                    left,
+                    released,
+                },
+            ),
+        );
     }
     let mut worst: Vec<(&'static str, usize, usize)> = Vec::new();
     // The better half: maps grow now and then.
-    for name in ["report", "tick", "down", "up", "rerender", "relabel", "left", "removed", "joined"] {
+    for name in [
+        "report", "tick", "down", "up", "rerender", "relabel", "left", "removed", "joined",
+    ] {
         let mut of: Vec<_> = found.iter().filter(|(n, ..)| *n == name).collect();
         of.sort_by_key(|(_, allocated, _)| *allocated);
         let middle = of[of.len() / 2];
@@ -169,8 +212,16 @@ fn an_event_of_ten_costs_the_same_in_a_thousand_and_in_a_million() {
     let small = costs(1_000);
     let large = costs(1_000_000);
     for ((name, few, recorded_few), (_, many, recorded_many)) in small.iter().zip(&large) {
-        println!("{name}: {few} and {many} bytes allocated, {recorded_few} and {recorded_many} recorded");
-        assert!(*many <= few * 2 + 20_000, "{name}: {few} bytes, then {many}");
-        assert!(*recorded_many <= recorded_few * 2 + 4_000, "{name} records {recorded_few}, then {recorded_many}");
+        println!(
+            "{name}: {few} and {many} bytes allocated, {recorded_few} and {recorded_many} recorded"
+        );
+        assert!(
+            *many <= few * 2 + 20_000,
+            "{name}: {few} bytes, then {many}"
+        );
+        assert!(
+            *recorded_many <= recorded_few * 2 + 4_000,
+            "{name} records {recorded_few}, then {recorded_many}"
+        );
     }
 }

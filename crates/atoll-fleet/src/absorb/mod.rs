@@ -8,7 +8,8 @@ mod shape;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use atoll_kube::meta;
+use atoll_kube::{Timestamp, meta};
+use atoll_placement::choose::taint::Taint;
 use atoll_placement::clean;
 use atoll_placement::inventory::Labels;
 use atoll_placement::place::ObjectIndex;
@@ -186,6 +187,7 @@ impl Absorb<'_> {
             labels,
             resume,
             given,
+            taints,
         } = new;
         state.last_seen = old.last_seen;
         self.set_labels(index, &state, &labels, old.accepted != state.accepted);
@@ -203,8 +205,13 @@ impl Absorb<'_> {
         destinations.set_resume(index, resume);
         self.mark_purging(index, state.purge);
         let inventory = state.inventory.clone();
+        if old.available != state.available {
+            self.mark_available(index, state.available);
+            self.choosers(&inventory, index);
+        }
         self.world.destinations.replace(index, state);
         self.given(&inventory, index, given);
+        self.taint(&inventory, index, taints);
     }
 
     fn mark_purging(&mut self, index: Destination, purge: bool) {
@@ -212,6 +219,42 @@ impl Absorb<'_> {
             self.world.purging.insert(index.0);
         } else {
             self.world.purging.remove(index.0);
+        }
+    }
+
+    fn mark_available(&mut self, index: Destination, available: bool) {
+        if available {
+            self.world.available.insert(index.0);
+        } else {
+            self.world.available.remove(index.0);
+        }
+    }
+
+    /// Policies that ask for more than labels may choose otherwise because of a destination.
+    pub(super) fn choosers(&mut self, inventory: &str, index: Destination) {
+        for policy in self.policies_of(inventory) {
+            match self.world.policies.get(&policy).map(|p| &p.spec) {
+                Some(spec) if spec.asks_labels_only() => {}
+                Some(spec) if spec.asked.takes_all() => self.pending.part(policy, index),
+                Some(_) => self.pending.whole(policy),
+                None => {}
+            }
+        }
+    }
+
+    /// What a destination is tainted with.
+    fn taint(&mut self, inventory: &Arc<str>, index: Destination, taints: Vec<(Taint, Timestamp)>) {
+        let state = self.world.inventories.entry(inventory.clone()).or_default();
+        let held = state.taints.of(index);
+        if held.len() == taints.len() && held.iter().zip(&taints).all(|(a, (b, _))| a == b) {
+            return;
+        }
+        state.taints.set(index, taints);
+        for policy in self.policies_of(inventory) {
+            match self.world.policies.get(&policy) {
+                Some(p) if !p.spec.asked.takes_all() => self.pending.whole(policy),
+                _ => self.pending.part(policy, index),
+            }
         }
     }
 
@@ -269,6 +312,7 @@ impl Absorb<'_> {
             labels,
             resume,
             given,
+            taints,
         } = new;
         self.world.next_destination = self.world.next_destination.max(index.0 + 1);
         self.world.free.remove(index.0);
@@ -276,11 +320,14 @@ impl Absorb<'_> {
         self.set_labels(index, &state, &labels, true);
         self.pending.changed_destinations.insert(index);
         self.mark_purging(index, state.purge);
+        self.mark_available(index, state.available);
         let inventory = state.inventory.clone();
         self.world.destinations.insert(index, state);
         self.world.destinations.set_resume(index, resume);
         self.given(&inventory, index, given);
         self.world.replace_at(&inventory, index);
+        self.taint(&inventory, index, taints);
+        self.choosers(&inventory, index);
         // Nothing was sent there yet.
         self.pending.rerender.remove(&index);
     }
@@ -291,12 +338,15 @@ impl Absorb<'_> {
             return;
         };
         self.world.existing.remove(index.0);
+        self.world.available.remove(index.0);
         self.world.connected.remove(index.0);
         self.world.purging.remove(index.0);
         if let Some(inventory) = self.world.inventories.get_mut(&state.inventory) {
             inventory.index.remove(index);
             inventory.properties.remove(index);
+            inventory.taints.set(index, Vec::new());
             self.world.replace_at(&state.inventory, index);
+            self.choosers(&state.inventory, index);
         }
         for (policy, _) in self
             .world

@@ -156,6 +156,7 @@ impl Absorb<'_> {
     /// Labels or properties changed: copies there may look different now.
     pub(super) fn rendered_anew(&mut self, inventory: &str, index: Destination) {
         self.world.replace_at(inventory, index);
+        self.choosers(inventory, index);
         self.pending.rerender.insert(index);
     }
 }

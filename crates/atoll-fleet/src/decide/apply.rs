@@ -87,6 +87,12 @@ pub(super) fn apply(
     policy.orphan = decision.orphan;
     policy.refused = decision.refused.unwrap_or(policy.refused);
     policy.stored_inventory = policy.inventory.clone();
+    if let Some(unsatisfied) = decision.unsatisfied {
+        policy.unsatisfied = unsatisfied;
+    }
+    if let Some(wake) = decision.wake {
+        policy.wake = wake;
+    }
     policy.held = decision.held;
     if decision.removed != (0, 0) {
         let (copies, destinations) = decision.removed;

@@ -4,6 +4,7 @@
 //! between leaves bodies that nothing names (they go at the next start) or tombstones for copies that are still placed: the placement wins, and the same decision is made again.
 
 mod apply;
+mod choose;
 mod lookups;
 mod part;
 mod write;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use atoll_kube::Timestamp;
 use atoll_placement::assign::{self, Ordinal, Transition};
 use atoll_placement::bundle::{self, BodyHash, CopyFlags};
 use atoll_placement::place::{self, Guard, Held, ObjectIndex, Placed, Plan, Wanted};
@@ -64,6 +66,10 @@ struct Decision {
     orphan: bool,
     /// Destinations wait for consent. `None`: this was not looked at.
     refused: Option<bool>,
+    /// What could not be had. `None`: this was not looked at.
+    unsatisfied: Option<Vec<String>>,
+    /// When it is to be decided again although nothing happens. `None`: this was not looked at.
+    wake: Option<Option<Timestamp>>,
     now: i64,
 }
 
@@ -175,9 +181,11 @@ fn prepare(
         .inventory
         .as_deref()
         .and_then(|i| world.inventories.get(i));
-    let selected = state
-        .map(|s| s.index.select_any(&policy.spec.clusters))
+    let choice = state
+        .filter(|_| !deleted)
+        .map(|s| choose::choose(world, policy, s, None, Timestamp(now)))
         .unwrap_or_default();
+    let selected = choice.chosen;
     let none = RoaringBitmap::new();
     let accepted = state.map_or(&none, |s| s.index.accepted());
     let refused = !consent && !((&selected & accepted) - &policy.assigned).is_empty();
@@ -246,6 +254,8 @@ fn prepare(
         removed,
         orphan,
         refused: Some(refused),
+        unsatisfied: Some(choice.unsatisfied),
+        wake: Some(choice.wake_at),
         now,
     };
     Ok(Some(finish(world, index, policy, decision)))

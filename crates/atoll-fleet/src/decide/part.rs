@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
+use atoll_kube::Timestamp;
 use atoll_placement::Destinations;
 use atoll_placement::assign::{self, Ordinal};
 use atoll_placement::place::{self, Guard, Placed, Wanted};
 use atoll_store::Snapshot;
 
-use super::{Decision, finish, lookups};
+use super::{Decision, choose, finish, lookups};
 use crate::farewell;
 use crate::model::{PolicyIndex, World};
 use crate::shared::Shared;
@@ -35,12 +36,11 @@ pub(super) fn prepare(
         && policy.problems.is_empty();
     let newest = policy.newest().filter(|_| settled)?;
     let state = world.inventories.get(policy.inventory.as_deref()?)?;
-    let selects = |d: &u32| {
-        let destination = atoll_placement::Destination(*d);
-        state.index.selects_any(&policy.spec.clusters, destination)
-    };
-    let there = state.index.all() & these;
-    let selected: Destinations = there.iter().filter(selects).collect();
+    if !policy.spec.asked.takes_all() {
+        return None;
+    }
+    let choice = choose::choose(world, policy, state, Some(these), Timestamp(now));
+    let selected = choice.chosen;
     let assigned = &policy.assigned & these;
     let accepted = state.index.accepted() & these;
     let existing = &world.existing & these;
@@ -109,6 +109,8 @@ pub(super) fn prepare(
         orphan,
         // Others may be waiting too.
         refused: waiting.then_some(true),
+        unsatisfied: None,
+        wake: choice.wake_at.map(Some),
         now,
     };
     Some(finish(world, index, policy, decision))

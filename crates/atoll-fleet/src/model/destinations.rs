@@ -6,7 +6,9 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use atoll_kube::Timestamp;
 use atoll_placement::Destination;
+use atoll_placement::choose::taint::Taint;
 use atoll_placement::inventory::Labels;
 use atoll_placement::paged::Paged;
 use atoll_placement::render::Given;
@@ -21,6 +23,7 @@ pub(crate) struct Registration {
     pub(crate) resume: Option<String>,
     /// What renders may read of it.
     pub(crate) given: Given,
+    pub(crate) taints: Vec<(Taint, Timestamp)>,
 }
 
 /// A uid: sixteen bytes as we make them, or what somebody else made.

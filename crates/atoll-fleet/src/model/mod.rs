@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use atoll_placement::bundle::{BodyHash, CopyFlags};
+use atoll_placement::choose::taint::Taints;
 use atoll_placement::columns::{Column, Values};
 use atoll_placement::inventory::Inventory;
 use atoll_placement::place::ObjectIndex;
@@ -34,6 +35,7 @@ pub(crate) use vary::Shaping;
 #[derive(Debug, Default)]
 pub(crate) struct InventoryState {
     pub(crate) index: Inventory,
+    pub(crate) taints: Taints,
     /// Annotations, claims and ConfigMaps of destinations.
     pub(crate) properties: PropertyTable,
     /// For whom Customizers act.
@@ -76,6 +78,8 @@ pub(crate) struct World {
     /// When something was last reported about an object, since this start.
     pub(crate) reported: HashMap<ObjectIndex, Revision>,
     pub(crate) connected: Destinations,
+    /// Destinations that were here by the log.
+    pub(crate) available: Destinations,
     /// Destinations that are to be emptied.
     pub(crate) purging: Destinations,
     /// Destinations whose agent holds what this log knows nothing of.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use atoll_kube::Timestamp;
 use atoll_placement::assign::{Ordinal, Transition};
 use atoll_placement::bundle::{CopyFlags, RenderHash};
 use atoll_placement::place::{Held, ObjectIndex};
@@ -126,6 +127,10 @@ pub(crate) struct PolicyState {
     pub(crate) held: Option<Held>,
     /// New placements wait for the inventory's consent.
     pub(crate) refused: bool,
+    /// What it asks of destinations and cannot have.
+    pub(crate) unsatisfied: Vec<String>,
+    /// When it is to be decided again although nothing happens.
+    pub(crate) wake: Option<Timestamp>,
     /// (when, copies, destinations) removed by change a short time ago.
     pub(crate) recent: VecDeque<(i64, u64, u64)>,
     /// The revision of the last change that anything computed from it can show.
@@ -154,6 +159,8 @@ impl PolicyState {
             orphan: false,
             held: None,
             refused: false,
+            unsatisfied: Vec::new(),
+            wake: None,
             recent: VecDeque::new(),
             changed,
         }

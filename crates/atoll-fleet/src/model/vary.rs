@@ -129,7 +129,7 @@ fn personal_hash(renderer: &Renderer, input: &Input, flags: CopyFlags) -> Render
 
 impl World {
     /// The destinations of an inventory as renders see them.
-    fn known_of<'a>(&'a self, inventory: &'a InventoryState) -> Known<'a> {
+    pub(crate) fn known_of<'a>(&'a self, inventory: &'a InventoryState) -> Known<'a> {
         Known {
             destinations: &self.destinations,
             inventory,

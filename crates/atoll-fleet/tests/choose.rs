@@ -1,0 +1,99 @@
+//! Whom policies choose beyond labels: expressions, so many of them, taints.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a failing test may panic anywhere
+
+mod support;
+
+use atoll_registry::PatchType;
+use serde_json::{Value, json};
+use support::{Center, counts, managed_clusters, policies};
+
+async fn change(center: &Center, name: &str, patch: Value) {
+    let client = center.client("i1");
+    let clusters = managed_clusters();
+    client
+        .patch(&clusters, None, name, PatchType::Merge, patch)
+        .await
+        .unwrap();
+}
+
+#[test]
+fn so_many_of_those_for_whom_an_expression_holds() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        for i in 0..6 {
+            let tier = if i < 4 { "gold" } else { "tin" };
+            center
+                .destination(&format!("d{i}"), json!({"tier": tier}))
+                .await;
+        }
+        center.config("p1", "web", "1").await;
+        let spec = json!({"clusterSelectors": [{}], "clusterExpressions": ["cluster.labels['tier'] == 'gold'"], "downsync": [{"resources": ["configmaps"]}]});
+        center.policy("p1", "bp", spec).await;
+        center.status_when("p1", "bp", |s| counts(s)[0] == 4).await;
+        // A label that only the expression reads.
+        center.label("d5", json!({"tier": "gold"})).await;
+        center.status_when("p1", "bp", |s| counts(s)[0] == 5).await;
+        let patch = json!({"spec": {"numberOfClusters": 3}});
+        let client = center.client("p1");
+        client
+            .patch(&policies(), None, "bp", PatchType::Merge, patch)
+            .await
+            .unwrap();
+        center.status_when("p1", "bp", |s| counts(s)[0] == 3).await;
+        let patch = json!({"spec": {"numberOfClusters": 9}});
+        client
+            .patch(&policies(), None, "bp", PatchType::Merge, patch)
+            .await
+            .unwrap();
+        let status = center.status_when("p1", "bp", |s| counts(s)[0] == 5).await;
+        assert!(
+            status["errors"][0]
+                .as_str()
+                .unwrap()
+                .contains("numberOfClusters"),
+            "{status:#}"
+        );
+    });
+}
+
+#[test]
+fn a_taint_takes_out_and_keeps_away() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        for name in ["one", "two"] {
+            center.destination(name, json!({"site": "a"})).await;
+        }
+        center.config("p1", "web", "1").await;
+        let spec = json!({"clusterSelectors": [{}], "downsync": [{"resources": ["configmaps"]}]});
+        center.policy("p1", "bp", spec).await;
+        center.status_when("p1", "bp", |s| counts(s)[0] == 2).await;
+        change(
+            &center,
+            "two",
+            json!({"spec": {"taints": [{"key": "k", "effect": "NoSelect"}]}}),
+        )
+        .await;
+        center.status_when("p1", "bp", |s| counts(s)[0] == 1).await;
+        change(
+            &center,
+            "two",
+            json!({"spec": {"taints": [{"key": "k", "effect": "NoSelectIfNew"}]}}),
+        )
+        .await;
+        change(
+            &center,
+            "one",
+            json!({"spec": {"taints": [{"key": "k", "effect": "NoSelectIfNew"}]}}),
+        )
+        .await;
+        center.label("one", json!({"any": "thing"})).await;
+        center.status_when("p1", "bp", |s| counts(s)[0] == 1).await;
+        let tolerant = json!({"spec": {"tolerations": [{"key": "k", "operator": "Exists"}]}});
+        let client = center.client("p1");
+        client
+            .patch(&policies(), None, "bp", PatchType::Merge, tolerant)
+            .await
+            .unwrap();
+        center.status_when("p1", "bp", |s| counts(s)[0] == 2).await;
+    });
+}
