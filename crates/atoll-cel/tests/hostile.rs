@@ -1,5 +1,7 @@
 //! Texts and values made to hurt: each ends with an error, soon, on a small stack.
 
+#![allow(clippy::expect_used)]
+
 use atoll_cel::{Bindings, Budget, Environment, EvalErrorKind, Program, Type};
 use serde_json::{Value as Json, json};
 

@@ -1,5 +1,7 @@
 //! What an expression reads: few and exact ways, and never too few.
 
+#![allow(clippy::expect_used)]
+
 use atoll_cel::{Bindings, Budget, Environment, ObjectType, Program, Read, Step, Type};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};

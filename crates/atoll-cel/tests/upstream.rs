@@ -1,8 +1,11 @@
 //! Every recorded answer of Kubernetes 1.36 (`k8s.io/apiserver` 0.36.3 with `cel-go` 0.26.0) is given here too: the type of an expression, its estimated
 //! cost, its value or its error.
 //!
-//! `upstream.jsonl` holds one expression a line with what upstream says; README.md tells how it was recorded. Differences that are meant are listed below, each
-//! with its reason.
+//! `upstream.jsonl` holds one expression a line with what upstream says: expressions that upstream's own tests use, corners of every library, and random
+//! ones over the object of `upstream-case.json`. `oracle/` is the Go program that recorded them. Differences that are meant are listed below, each with its
+//! reason.
+
+#![allow(clippy::expect_used)]
 
 use atoll_cel::{Bindings, Budget, Environment, Key, Program, Timestamp, Type, Value};
 use serde_json::{Value as Json, json};
@@ -95,22 +98,6 @@ fn same(a: &Json, b: &Json) -> bool {
         }
         (a, b) => a == b,
     }
-}
-
-/// The first message of upstream's compile errors, without its place.
-fn first_message(error: &str) -> (String, String) {
-    let line = error
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .trim_start_matches("ERROR: <input>:");
-    let mut parts = line.splitn(3, ':');
-    let place = format!(
-        "{}:{}",
-        parts.next().unwrap_or_default(),
-        parts.next().unwrap_or_default()
-    );
-    (place, parts.next().unwrap_or_default().trim().to_owned())
 }
 
 /// The objects and the schema of the recorded random expressions.

@@ -7,7 +7,8 @@ use super::node::{Node, NodeKind};
 use crate::eval::machine::Machine;
 use crate::eval::val::Val;
 
-const CONVERSIONS: [&str; 9] = [
+const CONVERSIONS: [&str; 10] = [
+    "dyn",
     "bool",
     "bytes",
     "double",
