@@ -200,11 +200,9 @@ fn demand(rule: &Rule, place: &Place<'_>, errors: &mut Vec<FieldError>) {
             let words = format!("must be between {low} and {high}, inclusive");
             errors.push(FieldError::invalid(path, value.clone(), words));
         }
-        Demand::ShorterThan(length) => {
-            if value.as_str().is_some_and(|text| text.len() >= *length) {
-                let words = format!("must be no more than {} characters", length - 1);
-                errors.push(FieldError::invalid(path, value.clone(), words));
-            }
+        Demand::ShorterThan(length) if value.as_str().is_some_and(|t| t.len() >= *length) => {
+            let words = format!("must be no more than {} characters", length - 1);
+            errors.push(FieldError::invalid(path, value.clone(), words));
         }
         Demand::OneOf(allowed) => {
             let named = value.as_str().filter(|named| !named.is_empty());
@@ -331,7 +329,9 @@ impl Rule {
                 None => !is_empty(found),
                 Some(value) => match found {
                     Some(Value::String(text)) => text == value,
-                    Some(other) => other.to_string() == *value,
+                    Some(Value::Number(n)) => Some(n) == value.parse().ok().as_ref(),
+                    Some(Value::Bool(b)) => Some(*b) == value.parse().ok(),
+                    Some(_) => false,
                     None => false,
                 },
             };
