@@ -526,33 +526,32 @@ impl Policy {
         {
             return Ok(None);
         }
+        let at = self.queue.lane_of(&self.state, destination);
+        let lane = &self.queue.lanes[at];
+        let counted = self.queue.slots.contains(destination) || lane.guests.contains(destination);
+        // Room first: it binds whatever is started there.
+        if !counted && lane.room() == 0 {
+            return Err(Key::Lane(id, lane.stage));
+        }
         let closed = Err(Key::Closed(id));
         if self.state.config.suspended || self.state.head.pending.is_some() {
             return closed;
         }
-        let at = self.queue.lane_of(&self.state, destination);
-        let lane = &self.queue.lanes[at];
         let in_progress = self
             .state
             .head
             .run
             .as_ref()
-            .is_some_and(|r| !matches!(r.phase, Phase::Completed));
+            .is_some_and(|run| run.phase != Phase::Completed);
         // It has something newer, and this destination's turn has not come.
         if lane.stage == OUTSIDE && in_progress {
             return closed;
         }
         let class = class_of(&self.state, lane, destination);
-        let holds = self.queue.slots.contains(destination);
-        let guest = lane.guests.contains(destination);
-        let full = lane.room() == 0 && !holds && !guest;
         match class {
             Some(class @ (Class::Install | Class::Update)) => {
                 if !self.moves(at, now) {
                     return closed;
-                }
-                if full {
-                    return Err(Key::Lane(id, lane.stage));
                 }
                 let target = lane.target;
                 let paced = lane.stage != OUTSIDE;
@@ -562,7 +561,6 @@ impl Policy {
                 }
                 Ok(Some(Joint::Start(class, target)))
             }
-            _ if full => Err(Key::Lane(id, lane.stage)),
             _ => Ok(Some(Joint::Guest)),
         }
     }
