@@ -126,12 +126,27 @@ fn kubectl_waits_for_a_rollout_at_the_edge() {
     assert!(why.contains("timed out"), "{why}");
     fleet.start_agent();
     rollout(&fleet, "50s").expect();
-    let status = |fleet: &Fleet| {
-        let web = fleet
-            .center
-            .get("root:p", &["deployment", "web", "-n", "shop"]);
-        web.unwrap()["status"].clone()
+    // As the edge says it, times and all; and so it is after a restart.
+    let web = ["deployment", "web", "-n", "shop"];
+    let said = |object: Result<serde_json::Value, String>| {
+        let mut status = object?["status"].clone();
+        let counts = status
+            .as_object_mut()
+            .map(|s| s.remove("observedGeneration"));
+        counts.map(|_| status).ok_or("no status".to_owned())
     };
+    eventually("all is said", || {
+        let (there, here) = (
+            said(fleet.edge.get(&web))?,
+            said(fleet.center.get("root:p", &web))?,
+        );
+        if there == here && here["terminatingReplicas"] != 1 {
+            Ok(())
+        } else {
+            Err(format!("{there} {here}"))
+        }
+    });
+    let status = |fleet: &Fleet| fleet.center.get("root:p", &web).unwrap()["status"].clone();
     let before = status(&fleet);
     fleet.kill_agent();
     fleet.center.restart();

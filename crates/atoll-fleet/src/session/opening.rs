@@ -81,7 +81,7 @@ fn admit(world: &World, identity: &AgentIdentity, uid: &str) -> Result<Destinati
             return Err(refused(
                 RefusedReason::WrongIdentity,
                 format!(
-                    "this ManagedCluster does not name the stream's in its annotation {}",
+                    "this certificate speaks for another destination, and that is not named as the hub of this ManagedCluster in its annotation {}",
                     atoll_wire::HUB_ANNOTATION
                 ),
                 60,
