@@ -398,12 +398,34 @@ fn two_workspaces_on_one_identity_the_first_keeps_it() {
     fleet.edge_shows(&["cm", "c", "-n", "shop"], "/data/colour", &json!("second"));
 }
 
+const NOTHING_CALLED_WRONG: &str = "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicy\nmetadata: {name: no-wrong}\nspec:\n  matchConstraints: {resourceRules: [{apiGroups: [apps], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [deployments]}]}\n  validations: [{expression: \"object.metadata.name != 'wrong'\", message: not at this edge}]\n---\napiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicyBinding\nmetadata: {name: no-wrong}\nspec: {policyName: no-wrong, validationActions: [Deny]}\n";
+
 #[test]
 fn problems_are_named_and_the_rest_goes_on() {
     let Some(fleet) = Fleet::start() else { return };
-    // Valid for the center, which does not judge workloads, but not for the edge.
-    let wrong = deployment("wrong", "a", 1)
-        .replace("{matchLabels: {d: wrong}}", "{matchLabels: {d: other}}");
+    // Valid for the center, but not for the edge, which has a policy of its own.
+    let file = fleet.scratch.path().join("policy.yaml");
+    std::fs::write(&file, NOTHING_CALLED_WRONG).unwrap();
+    fleet
+        .edge
+        .kubectl(&["apply", "-f", file.to_str().unwrap()])
+        .expect();
+    eventually("the edge's policy is in force", || {
+        let try_it = [
+            "create",
+            "deployment",
+            "wrong",
+            "--image=x",
+            "--dry-run=server",
+        ];
+        let answer = fleet.edge.kubectl(&try_it);
+        if answer.ok {
+            Err(answer.stdout)
+        } else {
+            Ok(())
+        }
+    });
+    let wrong = deployment("wrong", "a", 1);
     let kind = "---\napiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: gadgets.example.com, labels: {app: a}}\nspec:\n  group: example.com\n  scope: Namespaced\n  names: {plural: gadgets, singular: gadget, kind: Gadget, listKind: GadgetList}\n  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]\n";
     fleet.center.apply(
         "root:p",
@@ -425,6 +447,7 @@ fn problems_are_named_and_the_rest_goes_on() {
     fleet.center.apply("root:p", "apiVersion: example.com/v1\nkind: Gadget\nmetadata: {name: g, namespace: shop, labels: {app: a}}\nspec: {size: 1}\n");
     fleet.policy("a", "");
     fleet.policy_says("a", "Invalid");
+    fleet.policy_says("a", "not at this edge");
     fleet.edge_shows(&["cm", "c", "-n", "shop"], "/data/colour", &json!("blue"));
     fleet.edge_shows(
         &["gadgets.example.com", "g", "-n", "shop"],
