@@ -167,6 +167,10 @@ fn what_grows_without_end_runs_out_of_budget() {
         format!("{ten}.all(a, {ten}.all(b, {ten}.all(c, {ten}.all(d, {ten}.all(e, {ten}.all(f, {ten}.all(g, true)))))))"),
         "lists.range(100000).map(i, lists.range(1000)).flatten()".to_owned(),
         "lists.range(2000).map(i, 'a').join('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa').replace('', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa')".to_owned(),
+        // Small values that are large to walk.
+        format!("cel.bind(a0, dyn([1]), {}cel.bind(z, [a59], z.indexOf(a58) + z.sum()){}", (1..60).map(|i| format!("cel.bind(a{i}, dyn([a{0}, a{0}]), ", i - 1)).collect::<String>(), ")".repeat(60)),
+        format!("cel.bind(a0, dyn([1]), {}a59 == a59{}", (1..60).map(|i| format!("cel.bind(a{i}, dyn([a{0}, a{0}]), ", i - 1)).collect::<String>(), ")".repeat(60)),
+        format!("cel.bind(a0, dyn([1]), {}'%s'.format([a59]){}", (1..60).map(|i| format!("cel.bind(a{i}, dyn([a{0}, a{0}]), ", i - 1)).collect::<String>(), ")".repeat(60)),
         "lists.range(3000).sort().distinct().size()".to_owned(),
         "lists.range(100000).map(i, i).sum()".to_owned(),
     ] {
@@ -175,6 +179,45 @@ fn what_grows_without_end_runs_out_of_budget() {
         let kind = answer.as_ref().map_err(|error| error.kind);
         assert_eq!(kind.err(), Some(EvalErrorKind::BudgetExceeded), "{source}: {:?}", answer.map(|_| ()));
     }
+}
+
+#[test]
+fn texts_whose_types_explode_are_refused_soon() {
+    // Exponential or quadratic work would show: this would take hours or minutes.
+    on_a_small_stack(|| {
+        // A type of maps of maps, twice as large with each name.
+        let names: String = (1..120)
+            .map(|i| {
+                format!(
+                    "cel.bind(a{i}, [{{1: a{0}}}, {{1: a{0}}}].map(x, [x, x]), ",
+                    i - 1
+                )
+            })
+            .collect();
+        run(&format!("cel.bind(a0, [], {names}a119{}", ")".repeat(120)));
+        let names: String = (1..120)
+            .map(|i| format!("cel.bind(a{i}, {{a{0}: a{0}}}, ", i - 1))
+            .collect();
+        run(&format!(
+            "cel.bind(a0, [], {names}a119 == a118{}",
+            ")".repeat(120)
+        ));
+        // A type that is thousands of levels deep, once all names are known.
+        let names: String = (0..100).map(|i| format!("cel.bind(a{i}, [], ")).collect();
+        let links: Vec<String> = (0..99)
+            .map(|i| format!("a{i} == {}a{}{}", "[".repeat(100), i + 1, "]".repeat(100)))
+            .collect();
+        run(&format!("{names}{}{}", links.join(" && "), ")".repeat(100)));
+        let links: Vec<String> = (0..99)
+            .rev()
+            .map(|i| format!("a{i} == [{{a{0}: a{0}}}, {{a{0}: a{0}}}]", i + 1))
+            .collect();
+        run(&format!("{names}{}{}", links.join(" && "), ")".repeat(100)));
+        // Very many calls, each with variables of its own.
+        run(&format!("[{}]", "size([]),".repeat(11_000)));
+        run(&format!("[{}1]", "[]==[]?1:".repeat(120)));
+        run(&vec!["[] == []"; 8_000].join(" && "));
+    });
 }
 
 #[test]
@@ -190,6 +233,25 @@ fn patterns_are_bounded() {
         if let Ok(program) = Program::compile(&environment(), source) {
             let _ = program.evaluate(&Bindings::new().json("obj", &object), Budget::default());
         }
+    }
+}
+
+#[test]
+fn long_texts_cost_more_than_looking_at_them_is_worth() {
+    let object = json!({"big": "é".repeat(1_000_000), "part": "x"});
+    for source in [
+        "lists.range(50000).all(i, obj.big != obj.part)",
+        "lists.range(50000).all(i, obj.big.size() > 0)",
+        "lists.range(50000).all(i, obj.big.contains(''))",
+        "lists.range(50000).all(i, obj.part.endsWith('') && obj.big > 'a')",
+    ] {
+        let program = Program::compile(&environment(), source).expect("compiles");
+        let answer = program.evaluate(&Bindings::new().json("obj", &object), Budget::default());
+        assert_eq!(
+            answer.map_err(|error| error.kind),
+            Err(EvalErrorKind::BudgetExceeded),
+            "{source}"
+        );
     }
 }
 

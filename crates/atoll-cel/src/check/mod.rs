@@ -39,6 +39,12 @@ pub(crate) fn check(environment: &Environment, expression: &Expr) -> Result<Chec
     };
     let mut node = checker.check(expression);
     checker.finish(&mut node);
+    if checker.substitution.too_complex() {
+        checker.faults = vec![Fault::new(
+            expression.at,
+            "the types of this expression are too complex to check",
+        )];
+    }
     if checker.faults.is_empty() {
         validate::validate(&mut node, false, &mut checker.faults);
     }

@@ -50,6 +50,7 @@ impl<'a> Evaluator<'a> {
     ) -> Evaluated<Option<Val<'a>>> {
         for (index, item) in list.iter().enumerate() {
             let item = item?;
+            self.machine.long(&item)?;
             if fold.two {
                 self.locals.push(Local::Ready(Val::Int(index as i64)));
             }

@@ -92,6 +92,20 @@ impl Machine {
         }
     }
 
+    /// Charges for what is long to look at or, when it was decoded from JSON, to make. Upstream does not: only what is longer than a page costs more here.
+    pub(crate) fn long(&mut self, value: &Val<'_>) -> Evaluated<()> {
+        let length = match value {
+            Val::Text(text) => text.as_str().len() / 256,
+            Val::Bytes(bytes) => bytes.len() / 16,
+            _ => return Ok(()),
+        };
+        if length < 16 {
+            Ok(())
+        } else {
+            self.walk(length)
+        }
+    }
+
     /// Charges memory before it is allocated.
     pub(crate) fn allocate(&mut self, bytes: usize) -> Evaluated<()> {
         self.memory = self.memory.checked_sub(bytes as u64).ok_or(Stop::Budget)?;

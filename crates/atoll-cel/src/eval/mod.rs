@@ -144,10 +144,11 @@ impl<'a> Evaluator<'a> {
             return Ok(Val::Bool(found.transpose()?.is_some()));
         }
         self.machine.charge(1 + u64::from(computed(operand)))?;
-        match (
-            found.transpose()?,
-            was_optional || how == Selection::Optional,
-        ) {
+        let found = found.transpose()?;
+        if let Some(value) = &found {
+            self.machine.long(value)?;
+        }
+        match (found, was_optional || how == Selection::Optional) {
             (Some(value), true) => Ok(Val::some(value)),
             (None, true) => Ok(Val::Optional(None)),
             (Some(value), false) => Ok(value),
@@ -176,7 +177,13 @@ impl<'a> Evaluator<'a> {
         ) {
             // Whether something is among literals is charged as it is compared.
             (Charge::In, Some(NodeKind::Constant(_))) => 0,
-            (charge, _) => charge.runtime(&arguments),
+            (charge, _) => {
+                // Even to count the characters of long texts takes time.
+                for argument in &arguments {
+                    self.machine.long(argument)?;
+                }
+                charge.runtime(&arguments, self.machine.left())
+            }
         };
         self.machine.charge(cost)?;
         if let Some(pattern) = &call.pattern {
@@ -187,7 +194,11 @@ impl<'a> Evaluator<'a> {
                 &arguments,
             );
         }
-        (call.function.run)(&mut self.machine, &arguments)
+        let result = (call.function.run)(&mut self.machine, &arguments)?;
+        if call.function.charge == Charge::Index {
+            self.machine.long(&result)?;
+        }
+        Ok(result)
     }
 
     fn list(&mut self, items: &'a [(Node, bool)]) -> Evaluated<Val<'a>> {

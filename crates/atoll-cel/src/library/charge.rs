@@ -83,8 +83,8 @@ pub(crate) fn factor(size: u64, factor: f64) -> u64 {
 }
 
 impl Charge {
-    /// The cost of a call with these arguments, known before it runs.
-    pub(crate) fn runtime(self, arguments: &[Val<'_>]) -> u64 {
+    /// The cost of a call with these arguments, known before it runs. Above what is `left` it need not be exact.
+    pub(crate) fn runtime(self, arguments: &[Val<'_>], left: u64) -> u64 {
         let size = |place: usize| arguments.get(place).map_or(1, Val::size);
         let tenth = |size: u64| factor(size, 0.1);
         match self {
@@ -120,7 +120,13 @@ impl Charge {
                 Some(Val::Text(_) | Val::Bytes(_)) => tenth(size(0) + size(1)),
                 _ => 1,
             },
-            Charge::Visit => arguments.first().map_or(1, |value| visit(value, 0)),
+            Charge::Visit => {
+                // A step for each unit that is left, and some for what upstream counts as free.
+                let mut steps = left.saturating_add(10_000);
+                arguments
+                    .first()
+                    .map_or(1, |value| visit(value, &mut steps))
+            }
             Charge::Ip => match arguments.first() {
                 Some(Val::Text(text)) => tenth(text.as_str().len() as u64),
                 _ => 1,
@@ -184,34 +190,36 @@ fn each_with_each(list: Option<&Val<'_>>) -> u64 {
     (size.saturating_mul(size) as f64 * times) as u64 + 11
 }
 
-/// Upstream's cost of walking a whole value. What is nested too deeply counts as one.
-fn visit(value: &Val<'_>, depth: u32) -> u64 {
-    if depth > 100 {
-        return 1;
+/// Upstream's cost of walking a whole value. Shared parts make a small value large to walk: whoever asks for more than there is left gets no exact answer.
+fn visit(value: &Val<'_>, left: &mut u64) -> u64 {
+    if *left == 0 {
+        return u64::MAX;
     }
+    *left -= 1;
     match value {
         Val::Text(text) => text.as_str().len() as u64 / 10,
         Val::Bytes(bytes) => bytes.len() as u64 / 10,
-        Val::List(list) => visit_list(list, depth),
-        Val::Map(map) => visit_map(map, depth),
+        Val::List(list) => visit_list(list, left),
+        Val::Map(map) => visit_map(map, left),
         _ => 1,
     }
 }
 
-fn visit_list(list: &List<'_>, depth: u32) -> u64 {
-    list.iter()
-        .map(|item| item.map_or(1, |item| visit(&item, depth + 1)))
-        .sum()
+fn visit_list(list: &List<'_>, left: &mut u64) -> u64 {
+    let mut sum: u64 = 0;
+    for item in list.iter() {
+        sum = sum.saturating_add(item.map_or(1, |item| visit(&item, left)));
+    }
+    sum
 }
 
-fn visit_map(map: &Mapping<'_>, depth: u32) -> u64 {
-    map.keys()
-        .iter()
-        .map(|key| {
-            visit(&key.to_val(), depth + 1)
-                + map
-                    .get(key)
-                    .map_or(0, |value| value.map_or(1, |value| visit(&value, depth + 1)))
-        })
-        .sum()
+fn visit_map(map: &Mapping<'_>, left: &mut u64) -> u64 {
+    let mut sum: u64 = 0;
+    for key in map.keys() {
+        sum = sum.saturating_add(visit(&key.to_val(), left));
+        if let Some(value) = map.get(&key) {
+            sum = sum.saturating_add(value.map_or(1, |value| visit(&value, left)));
+        }
+    }
+    sum
 }
