@@ -135,7 +135,8 @@ fn single(
     // What came is kept nowhere else, and it says the same.
     let reference = &world.objects.get(&index)?.reference;
     let before = project::project(&reference.group, &reference.resource, stored);
-    if !before.is_null() && before.to_string() == *value.status {
+    let text = before.to_string();
+    if !before.is_null() && *text == *value.status {
         return Some(stored.clone());
     }
     serde_json::from_str(&value.status).ok()
