@@ -32,9 +32,21 @@ impl CompileError {
             .nth(self.line as usize - 1)
             .unwrap_or_default()
             .replace('\t', " ");
-        let dots = ".".repeat(self.column as usize - 1);
+        // Under a wide character stands a wide sign.
+        let wide = |c: char| c.len_utf8() > 1;
+        let before = self.column as usize - 1;
+        let dots: String = line
+            .chars()
+            .take(before)
+            .map(|c| if wide(c) { '．' } else { '.' })
+            .collect();
+        let here = if line.chars().nth(before).is_some_and(wide) {
+            '＾'
+        } else {
+            '^'
+        };
         format!(
-            "ERROR: <input>:{}:{}: {}\n | {line}\n | {dots}^",
+            "ERROR: <input>:{}:{}: {}\n | {line}\n | {dots}{here}",
             self.line, self.column, self.message
         )
     }
