@@ -2,6 +2,7 @@
 //!
 //! The only task that changes placements. It holds the picture's lock while it thinks, never while it waits for the log.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -251,7 +252,14 @@ impl Engine {
         self.enter_destinations().await;
         self.look_closer();
         self.tell_sessions();
-        for (index, scope) in std::mem::take(&mut self.pending.policies) {
+        // What is deleted comes last: what another policy takes over in the same moment is not removed in between.
+        let (deleted, others): (BTreeMap<_, _>, BTreeMap<_, _>) = {
+            let world = self.shared.world.read();
+            let deleted = |index| world.policies.get(index).is_none_or(|p| p.deleted);
+            let policies = std::mem::take(&mut self.pending.policies).into_iter();
+            policies.partition(|(index, _)| deleted(index))
+        };
+        for (index, scope) in others.into_iter().chain(deleted) {
             let decided = decide::decide(&self.shared, index, &scope, &mut self.pending).await;
             if let Err(error) = decided {
                 tracing::error!(%error, policy = ?index, "a decision could not be carried out; it is tried again");

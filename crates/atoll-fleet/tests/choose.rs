@@ -3,7 +3,7 @@
 
 mod support;
 
-use atoll_registry::PatchType;
+use atoll_registry::{PatchType, ResourceRef};
 use serde_json::{Value, json};
 use support::{Center, counts, managed_clusters, policies};
 
@@ -52,6 +52,51 @@ fn so_many_of_those_for_whom_an_expression_holds() {
                 .unwrap()
                 .contains("numberOfClusters"),
             "{status:#}"
+        );
+    });
+}
+
+/// Where a policy is placed, by its Binding.
+async fn placed(center: &Center, policy: &str) -> Vec<String> {
+    let bindings = ResourceRef::new("control.kubestellar.io", "v1alpha1", "bindings");
+    let client = center.client("p1");
+    let binding = client.get(&bindings, None, policy).await.unwrap();
+    let destinations = binding["spec"]["destinations"].as_array().unwrap();
+    let names = destinations
+        .iter()
+        .map(|d| d["clusterId"].as_str().unwrap().to_owned());
+    names.collect()
+}
+
+#[test]
+fn spread_over_a_label_and_away_from_another_policy() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        for (name, region) in [("a1", "a"), ("a2", "a"), ("b1", "b"), ("b2", "b")] {
+            center.destination(name, json!({"region": region})).await;
+        }
+        center.config("p1", "web", "1").await;
+        let what = json!([{"resources": ["configmaps"]}]);
+        let spec = json!({"clusterSelectors": [{}], "numberOfClusters": 2, "spread": [{"labelKey": "region", "minGroups": 2}], "downsync": what});
+        center.policy("p1", "first", spec).await;
+        center
+            .status_when("p1", "first", |s| counts(s)[0] == 2)
+            .await;
+        let first = placed(&center, "first").await;
+        assert_ne!(
+            first[0][..1],
+            first[1][..1],
+            "one in each region: {first:?}"
+        );
+        let spec = json!({"clusterSelectors": [{}], "numberOfClusters": 2, "antiAffinity": [{"policy": "first"}], "downsync": what});
+        center.policy("p1", "second", spec).await;
+        center
+            .status_when("p1", "second", |s| counts(s)[0] == 2)
+            .await;
+        let second = placed(&center, "second").await;
+        assert!(
+            second.iter().all(|d| !first.contains(d)),
+            "{first:?} {second:?}"
         );
     });
 }

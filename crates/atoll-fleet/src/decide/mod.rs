@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering;
 use atoll_kube::Timestamp;
 use atoll_placement::assign::{self, Ordinal, Transition};
 use atoll_placement::bundle::{self, BodyHash, CopyFlags};
+use atoll_placement::choose::Affinity;
 use atoll_placement::place::{self, Guard, Held, ObjectIndex, Placed, Plan, Wanted};
 use atoll_placement::policy::DeletionPolicy;
 use atoll_placement::{Destinations, RoaringBitmap};
@@ -116,10 +117,28 @@ pub(crate) async fn decide(
     for writes in batches {
         revision = shared.append(Vec::new(), writes).await?;
     }
+    if !decision.transitions.is_empty() {
+        let tied = tied_to(&shared.world.read(), index);
+        tied.into_iter().for_each(|other| pending.whole(other));
+    }
     let (woken, free) = apply::apply(shared, index, decision, revision);
     shared.sessions.wake(&woken);
     collect(shared, free.iter().map(rows::body).collect()).await;
     Ok(())
+}
+
+/// Policies that choose by where another one is placed.
+fn tied_to(world: &World, index: PolicyIndex) -> Vec<PolicyIndex> {
+    let Some(policy) = world.policies.get(&index) else {
+        return Vec::new();
+    };
+    let names = |tie: &Affinity| *tie.policy == *policy.name;
+    let tied = world.policies.iter().filter(|(_, other)| {
+        let asked = &other.spec.asked;
+        let mut ties = asked.affinity.iter().chain(&asked.anti_affinity);
+        other.cluster == policy.cluster && ties.any(names)
+    });
+    tied.map(|(other, _)| *other).collect()
 }
 
 /// Deletes rows that nothing needs; one that stays is found at the next start.

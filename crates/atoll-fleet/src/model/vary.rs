@@ -4,7 +4,7 @@
 //! that is sent: what is there stays.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use atoll_kube::Timestamp;
@@ -16,8 +16,8 @@ use atoll_placement::choose::signal::Signals;
 use atoll_placement::place::ObjectIndex;
 use atoll_placement::render::properties::{CLUSTER_NAME, Groups};
 use atoll_placement::render::{
-    Around, CustomTransform, Customizer, Given, Input, Layer, Properties, RenderError, Renderer,
-    Source,
+    Around, CustomTransform, Customizer, Given, Input, Layer, LayerId, Properties, RenderError,
+    Renderer, Source,
 };
 use atoll_placement::{Destination, Destinations};
 use serde_json::{Value, json};
@@ -216,8 +216,28 @@ impl World {
         faults.into_iter().collect()
     }
 
+    /// Forgets for whom layers act that no recipe and no Customizer has any more.
+    fn forget_places(&mut self) {
+        let mut held: HashMap<LayerId, usize> = HashMap::new();
+        for layer in self.inventories.values().flat_map(|i| &i.layers) {
+            *held.entry(layer.id()).or_default() += 1;
+        }
+        for inventory in self.inventories.values_mut() {
+            let places = &mut inventory.places.0;
+            inventory.layers.retain(|layer| {
+                let ours = held.get(&layer.id()).copied().unwrap_or(0);
+                let used = Arc::strong_count(layer) > ours;
+                if !used {
+                    places.remove(&layer.id());
+                }
+                used
+            });
+        }
+    }
+
     /// Sees to it that it is known for whom layers act.
     pub(crate) fn ensure_places(&mut self, layers: &[Arc<Layer>]) {
+        self.forget_places();
         let mut found = Vec::new();
         let signals = Signals::default();
         for (name, inventory) in &self.inventories {
