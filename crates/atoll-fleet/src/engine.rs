@@ -255,7 +255,7 @@ impl Engine {
         // What is deleted comes last: what another policy takes over in the same moment is not removed in between.
         let (deleted, others): (BTreeMap<_, _>, BTreeMap<_, _>) = {
             let world = self.shared.world.read();
-            let deleted = |index| world.policies.get(index).is_none_or(|p| p.deleted);
+            let deleted = |index: &_| world.policies.get(index).is_none_or(|p| p.deleted);
             let policies = std::mem::take(&mut self.pending.policies).into_iter();
             policies.partition(|(index, _)| deleted(index))
         };
