@@ -46,10 +46,13 @@ pub(crate) enum DecideError {
     Append(#[from] AppendError),
 }
 
+/// A revision that is cut by a decision.
+type NewRevision = (Ordinal, Arc<Cut>);
+
 /// A decision, ready to be made durable.
 struct Decision {
     /// A new revision.
-    cut: Option<(Ordinal, Arc<Cut>)>,
+    cut: Option<NewRevision>,
     /// Its bodies that the store does not have.
     bodies: Vec<(BodyHash, Bytes)>,
     /// Who moves.
@@ -287,7 +290,7 @@ fn cut(
     wanted: &BTreeMap<ObjectIndex, CopyFlags>,
     target: &Placed,
     now: i64,
-) -> (Option<(Ordinal, Arc<Cut>)>, Vec<(BodyHash, Bytes)>) {
+) -> (Option<NewRevision>, Vec<(BodyHash, Bytes)>) {
     let mut bodies: BTreeMap<BodyHash, Bytes> = BTreeMap::new();
     let mut entries = BTreeMap::new();
     for object in &target.objects {

@@ -147,15 +147,19 @@ impl DestinationTable {
     }
 
     fn share_names(&mut self, state: &mut DestinationState) {
-        let mut shared = |name: &Arc<str>| match self.names.get(name) {
+        state.inventory = self.shared_name(&state.inventory);
+        let hub = state.hub.take();
+        state.hub = hub.map(|hub| self.shared_name(&hub));
+    }
+
+    fn shared_name(&mut self, name: &Arc<str>) -> Arc<str> {
+        match self.names.get(name) {
             Some(known) => known.clone(),
             None => {
                 self.names.insert(name.clone());
                 name.clone()
             }
-        };
-        state.inventory = shared(&state.inventory);
-        state.hub = state.hub.as_ref().map(shared);
+        }
     }
 
     pub(crate) fn remove(&mut self, destination: &Destination) -> Option<DestinationState> {
