@@ -160,7 +160,9 @@ impl Load {
 
     /// Whether an object differs per destination.
     pub fn is_templated(&self, object: u32) -> bool {
-        self.templated_every > 0 && object % self.templated_every == 0 && !Self::is_workload(object)
+        self.templated_every > 0
+            && object.is_multiple_of(self.templated_every)
+            && !Self::is_workload(object)
     }
 
     /// An object of a policy, about 1 KB, in a version.
