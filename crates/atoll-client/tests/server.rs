@@ -206,6 +206,6 @@ async fn a_kubeconfig_says_it_all() {
         Config::from_kubeconfig(&Kubeconfig::from_text(&text).unwrap(), Some("nope")).unwrap_err();
     assert_eq!(
         unknown.to_string(),
-        "the kubeconfig has no context \"nope\""
+        "the kubeconfig has no context \"nope\"; it has c"
     );
 }

@@ -260,7 +260,7 @@ fn our_fields_and_what_is_wrong_with_them() {
             json!({"downsync": [{"resources": ["x"], "createOnly": "yes"}]}),
             "spec.downsync[0].createOnly",
         ),
-        (json!({"numberOfClusters": 3}), "spec.numberOfClusters"),
+        (json!({"numberOfClusters": 0}), "spec.numberOfClusters"),
         (
             json!({"clusterSelectors": [{"matchExpressions": [{"key": "a", "operator": "Near", "values": ["b"]}]}]}),
             "spec.clusterSelectors[0]",
