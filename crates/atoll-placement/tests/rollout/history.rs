@@ -428,3 +428,16 @@ proptest! {
         prop_assert_eq!(play(&ops, specs, shared, budget), play(&ops, specs, shared, budget));
     }
 }
+
+/// Found by the histories above: a restart while a first installation soaks.
+#[test]
+fn a_restart_while_the_first_installation_soaks() {
+    let ops = [
+        Op::Join(1, 2),
+        Op::Content(1, 0),
+        Op::Up(2),
+        Op::Report(1, None, 0),
+        Op::Restart(1),
+    ];
+    play(&ops, [0, 1], false, None);
+}

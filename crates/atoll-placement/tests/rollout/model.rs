@@ -249,10 +249,8 @@ impl Model {
                         assert!(!self.suspended.contains(policy), "{policy:?} is suspended");
                         self.check_open(state, *policy, d, assignment.revision, assignment.action);
                         let copy = self.copy(*policy, d);
-                        // It was healthy long enough just before, in this very step.
-                        if !state.sets.get(SetId::Installing).contains(d)
-                            && copy.healthy.is_some()
-                            && !copy.held
+                        // It was healthy just before. Between two runs no stage asks how long, so the soak may not have ended.
+                        if !state.sets.get(SetId::Installing).contains(d) && copy.healthy.is_some()
                         {
                             copy.installing = false;
                         }
