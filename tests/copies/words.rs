@@ -91,4 +91,8 @@ fn an_agent_says_what_is_wrong_with_its_files() {
         assert!(why.contains(words) && why.contains(kubeconfig), "{why}");
         assert!(!at("state").exists(), "a refused start changes nothing");
     }
+    // The easiest mistake: the center's own kubeconfig, which is what KUBECONFIG names in that terminal.
+    let why = refused_agent(&join, &center.kubeconfig(), &at("state"));
+    assert!(why.contains("not to an edge"), "{why}");
+    assert!(!at("state").exists(), "a refused start changes nothing");
 }

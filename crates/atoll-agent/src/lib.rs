@@ -61,6 +61,11 @@ pub enum AgentError {
     /// The center does not want this agent.
     #[error(transparent)]
     Center(#[from] CenterError),
+    /// The way to the edge leads to a workspace of a center.
+    #[error(
+        "the kubeconfig leads to a workspace of an Atoll center (or of kcp), not to an edge; name the edge's own kubeconfig with --kubeconfig"
+    )]
+    NotAnEdge,
 }
 
 /// Runs an agent until it is dropped, or until it cannot go on.
@@ -74,6 +79,9 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         state_directory,
     } = options;
     let edge = Edge::new(client, &join.destination);
+    if is_workspace(&edge.client).await {
+        return Err(AgentError::NotAnEdge);
+    }
     let (mut journal, mut state) = Journal::open(&state_directory)?;
     let known = Identity::load(&state_directory, &join)?;
     // Without a past of its own the agent first looks at what the edge has on record: it must know what is ours before it hears anything.
@@ -98,6 +106,13 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
         ended = center.run(tell) => ended.map_err(Into::into),
         ended = agent.run(news) => ended.map_err(Into::into),
     }
+}
+
+/// Whether this is a center's API and no cluster's. Who cannot be asked now is not.
+async fn is_workspace(client: &Client) -> bool {
+    let path = "/apis/core.kcp.io/v1alpha1/logicalclusters/cluster";
+    let asked = tokio::time::timeout(Duration::from_secs(5), client.find(path)).await;
+    matches!(asked, Ok(Ok(Some(_))))
 }
 
 /// Waits for the edge and takes over what is on record there. Returns the identity kept at the edge.

@@ -122,7 +122,16 @@ pub struct Policy {
 }
 
 /// Fields of the API that are announced but do not act yet: refused, so that nobody believes they do.
-const NOT_YET: [&str; 2] = ["upsync", "rolloutPolicy"];
+const NOT_YET: [(&str, &str); 2] = [
+    (
+        "upsync",
+        "is not supported by this version yet: leave it out",
+    ),
+    (
+        "rolloutPolicy",
+        "is not supported by this version yet: leave it out, and changes go to all selected edges at once",
+    ),
+];
 
 impl Policy {
     /// Parses `spec`. All that is wrong is reported, each with its path.
@@ -136,12 +145,9 @@ impl Policy {
                 "must be an object",
             )]);
         }
-        for field in NOT_YET {
+        for (field, why) in NOT_YET {
             if spec.get(field).is_some_and(|v| !is_empty(v)) {
-                errors.push(FieldError::forbidden(
-                    format!("spec.{field}"),
-                    "is not supported by this version yet",
-                ));
+                errors.push(FieldError::forbidden(format!("spec.{field}"), why));
             }
         }
         policy.clusters = selectors(spec, "clusterSelectors", "spec", &mut errors);

@@ -110,6 +110,12 @@ impl Running {
         );
 
         self.show(&client, args).await?;
+        if args.once {
+            println!(
+                "All is healthy. Run again without --once to go on from here and try things with kubectl."
+            );
+            return Ok(());
+        }
         let kubeconfig = kubeconfig.display();
         println!(
             "All is healthy. Try, in another terminal:\n\
@@ -119,9 +125,6 @@ impl Running {
              \n  kubectl --server {base_url}/clusters/{INVENTORY} label managedcluster {} demo-\n",
             edge_names(args).first().map_or("edge-1", |(name, _)| name),
         );
-        if args.once {
-            return Ok(());
-        }
         println!("Ctrl-C stops everything; the next run goes on from here.");
         self.wait().await
     }
