@@ -39,7 +39,7 @@ type Way = (usize, usize, bool);
 struct Finder<'a> {
     shared: &'a Shared,
     world: &'a World,
-    /// Tombstones that somebody has yet to carry out.
+    /// Where each way stands in what was found.
     ways: HashMap<Way, usize>,
     /// Where the ways begin and end: kept, so that no address comes again.
     kept: Vec<Arc<Vector>>,
