@@ -66,6 +66,9 @@ struct Behind {
     edge: Edge,
 }
 
+/// A report on its way: for whom, and what.
+type Unacknowledged = (Vec<u32>, Vec<CopyReport>);
+
 /// What a hub's destinations hold.
 pub(crate) struct Hub {
     name: String,
@@ -79,8 +82,8 @@ pub(crate) struct Hub {
     /// Items that wait for a body, and for whom.
     waiting: HashMap<Bytes, Vec<(Item, Vec<u32>)>>,
     sequence: u64,
-    /// Copies in each report that is not acknowledged.
-    unacknowledged: BTreeMap<u64, usize>,
+    /// Reports that are not acknowledged: a new stream begins with them.
+    unacknowledged: BTreeMap<u64, Unacknowledged>,
     outbox: Option<mpsc::Sender<ToCenter>>,
     /// What could not be handed to the stream at once.
     backlog: Vec<ToCenter>,
@@ -211,15 +214,19 @@ impl Hub {
         if handles.is_empty() || copies.is_empty() {
             return;
         }
+        Tally::add(&self.tally.reported, handles.len() * copies.len());
+        self.say_report(handles, copies);
+    }
+
+    fn say_report(&mut self, handles: Vec<u32>, copies: Vec<CopyReport>) {
         self.sequence += 1;
-        let count = handles.len() * copies.len();
-        self.unacknowledged.insert(self.sequence, count);
-        Tally::add(&self.tally.reported, count);
         let report = Report {
             sequence: self.sequence,
-            copies,
+            copies: copies.clone(),
             complete: false,
         };
+        self.unacknowledged
+            .insert(self.sequence, (handles.clone(), copies));
         self.backlog.push(ToCenter::for_handles(handles, report));
     }
 
@@ -242,13 +249,15 @@ impl Hub {
     fn connected(&mut self, outbox: mpsc::Sender<ToCenter>) {
         self.outbox = Some(outbox);
         self.backlog.clear();
-        self.unacknowledged.clear();
         self.waiting.clear();
         for (i, behind) in self.behind.iter_mut().enumerate() {
             behind.edge.welcome = false;
             if behind.edge.online {
                 self.backlog.push(hello(i, behind, &self.known));
             }
+        }
+        for (_, (handles, copies)) in std::mem::take(&mut self.unacknowledged) {
+            self.say_report(handles, copies);
         }
     }
 
@@ -315,8 +324,8 @@ impl Hub {
                 self.backlog.push(ToCenter::for_handles(handles, done));
             }
             Message::ReportAck(ack) => {
-                if let Some(count) = self.unacknowledged.remove(&ack.sequence) {
-                    Tally::add(&self.tally.acknowledged, count);
+                if let Some((handles, copies)) = self.unacknowledged.remove(&ack.sequence) {
+                    Tally::add(&self.tally.acknowledged, handles.len() * copies.len());
                 }
             }
             Message::Refused(refused) => {

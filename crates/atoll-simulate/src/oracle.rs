@@ -241,14 +241,55 @@ impl Expected {
         objects.len()
     }
 
-    /// How many copies a policy should have: its objects, wherever it is.
-    pub fn copies_of(&self, policy: usize) -> u64 {
-        let places = self
-            .by_place
-            .iter()
-            .filter(|has| has.contains(&(policy as u32)))
-            .count();
-        places as u64 * self.by_policy[policy].len() as u64
+    /// What each policy asks of a destination: the policy, and the uid and print of the object.
+    pub fn asked_of(&self, n: usize, place: &Place) -> Vec<(usize, &str, Print)> {
+        let prints = self.at(n, place);
+        let mut asked = Vec::new();
+        for policy in &self.by_place[n] {
+            for object in &self.by_policy[*policy as usize] {
+                let uid = self.objects[*object as usize].uid.as_str();
+                asked.push((*policy as usize, uid, prints[uid]));
+            }
+        }
+        asked
+    }
+
+    /// A recount of every policy, from what destinations say they hold (`None`: nothing was ever reported).
+    pub fn recount<'a>(
+        &self,
+        places: &[Place],
+        held: impl Iterator<Item = (u32, HashMap<&'a str, Print>)>,
+    ) -> Vec<Counts> {
+        let mut counts = vec![Counts::default(); self.by_policy.len()];
+        for (n, holds) in held {
+            for (policy, uid, print) in self.asked_of(n as usize, &places[n as usize]) {
+                let count = &mut counts[policy];
+                match holds.get(uid) {
+                    Some(held) if *held == print => count.current += 1,
+                    Some(_) => count.outdated += 1,
+                    None => count.unreported += 1,
+                }
+            }
+        }
+        counts
+    }
+}
+
+/// The copies of a policy by what was reported of them. None of the simulated load is refused by an edge, so none has failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// As they should be.
+    pub current: u64,
+    /// Something else than they should be.
+    pub outdated: u64,
+    /// Nothing yet.
+    pub unreported: u64,
+}
+
+impl Counts {
+    /// How many copies there should be.
+    pub fn expected(self) -> u64 {
+        self.current + self.outdated + self.unreported
     }
 }
 
@@ -311,13 +352,14 @@ mod tests {
         assert_eq!(at_a.get("u1"), Some(&print(&c)));
         assert_eq!(at_a.len(), 2, "the Namespace comes along");
         assert!(expected.at(1, &shown.places[1]).is_empty());
-        assert_eq!(
-            (
-                expected.copies_at(0),
-                expected.copies_at(1),
-                expected.copies_of(0)
-            ),
-            (2, 0, 2)
-        );
+        assert_eq!((expected.copies_at(0), expected.copies_at(1)), (2, 0));
+        let held = [(0, HashMap::from([("u1", 7)])), (1, HashMap::new())];
+        let counts = expected.recount(&shown.places, held.into_iter());
+        let recounted = Counts {
+            current: 0,
+            outdated: 1,
+            unreported: 1,
+        };
+        assert_eq!((counts[0], counts[0].expected()), (recounted, 2));
     }
 }

@@ -15,7 +15,7 @@ use crate::api::{self, CLUSTERS, POLICIES};
 use crate::center::{self, Center, Usage};
 use crate::hub::{self, Hub, Shared, Tally};
 use crate::load::{Load, PolicyPlan};
-use crate::oracle::{Expected, Place, Shown};
+use crate::oracle::{Counts, Expected, Place, Shown};
 use crate::report::Report;
 
 const INVENTORY: &str = "root:inventory";
@@ -497,33 +497,41 @@ impl Run {
         self.counts(when, &expected).await
     }
 
-    /// Every policy says how many copies there should be, and its counts are disjoint and whole.
+    /// Every policy's counts equal a recount of what all destinations, the absent ones too, have reported.
     async fn counts(&mut self, when: &str, expected: &Expected) -> anyhow::Result<()> {
+        let mut recount = vec![Counts::default(); self.plans.len()];
+        for hub in &self.hubs {
+            let hub = hub.lock();
+            let part = expected.recount(&self.places, hub.contents());
+            for (all, part) in recount.iter_mut().zip(part) {
+                all.current += part.current;
+                all.outdated += part.outdated;
+                all.unreported += part.unreported;
+            }
+        }
         let deadline = Instant::now() + Duration::from_secs(30);
-        for (p, plan) in self.plans.clone().iter().enumerate() {
+        // The order of a list is that of names, and so is the order of the plans.
+        for (plan, should) in self.plans.clone().iter().zip(recount) {
             let path = format!("{POLICIES}/{}", plan.name);
-            // The order of a list is that of names, and so is the order of the plans.
-            let should = expected.copies_of(p);
             loop {
                 let policy = self.center.at(PAYLOAD).get(&path).await?;
                 let count = |name: &str| {
-                    policy
-                        .pointer(&format!("/status/counts/{name}"))
-                        .and_then(Value::as_u64)
-                        .unwrap_or(0)
+                    let found = policy.pointer(&format!("/status/counts/{name}"));
+                    found.and_then(Value::as_u64).unwrap_or(0)
                 };
-                let sum: u64 = ["current", "outdated", "failed", "unreported"]
-                    .iter()
-                    .map(|n| count(n))
-                    .sum();
-                if count("expected") == should && sum == should {
+                let shown = Counts {
+                    current: count("current"),
+                    outdated: count("outdated"),
+                    unreported: count("unreported"),
+                };
+                if shown == should && count("expected") == should.expected() {
                     break;
                 }
                 if Instant::now() > deadline {
+                    let expected = count("expected");
                     self.report.fault(format!(
-                        "{when}: {} counts {} copies ({sum} in its parts), a recount {should}",
+                        "{when}: {} counts {expected} copies, {shown:?}; a recount {should:?}",
                         plan.name,
-                        count("expected")
                     ));
                     break;
                 }
