@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use crate::reach;
 use crate::rows;
+use crate::signals;
 use crate::source::CONTROL;
 
 /// Names the inventory of a payload workspace.
@@ -205,6 +206,9 @@ impl Hook for PolicyHook {
                 let user = &review.call.user;
                 may_place(self.authorizer.as_ref(), user, &inventory)
                     .map_err(|_| refuse(review, &path))?;
+                let snapshot = review.snapshot.as_ref();
+                let unknown = signals::unknown(&policy.asked, snapshot, inventory.as_str());
+                review.warnings.extend(unknown);
             }
             // Somebody who could not learn otherwise what is there is told what somebody without consent is told.
             Err(no)

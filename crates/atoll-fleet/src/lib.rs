@@ -30,6 +30,7 @@ mod rows;
 mod service;
 mod session;
 mod shared;
+mod signals;
 mod source;
 
 use std::collections::HashMap;
@@ -75,6 +76,7 @@ impl FleetDoors {
             Arc::new(AnnotationHook),
             Arc::new(collectors::CollectorHook),
             Arc::new(consent::ShapeHook),
+            Arc::new(signals::SignalHook),
             Arc::new(farewell::FarewellHook(self.seat.clone())),
         ]
     }

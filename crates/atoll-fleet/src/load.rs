@@ -386,6 +386,7 @@ pub(crate) fn apply_change(
 /// What is there now.
 fn load_present(absorb: &mut Absorb<'_>) -> Result<(), String> {
     for family in [
+        crate::signals::resource(),
         ResourceId::builtin(source::CONTROL, "customtransforms"),
         ResourceId::builtin("edge.atoll.dev", "customizers"),
     ] {

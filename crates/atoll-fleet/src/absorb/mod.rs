@@ -106,6 +106,7 @@ impl Absorb<'_> {
             (CONTROL, "customtransforms") | ("edge.atoll.dev", "customizers") => {
                 self.shape(&parts, row)
             }
+            ("edge.atoll.dev", "signals") => self.signal(&parts, row),
             ("", "configmaps")
                 if parts.namespace == properties::NAMESPACE
                     && self.world.inventories.contains_key(parts.cluster) =>

@@ -4,10 +4,10 @@ use atoll_kube::Timestamp;
 use atoll_placement::Destinations;
 use atoll_placement::choose::candidates::{Candidates, Sight};
 use atoll_placement::choose::pick::{Choice, Field, pick};
-use atoll_placement::choose::signal::Signals;
 use sha2::{Digest, Sha256};
 
 use crate::model::{InventoryState, PolicyState, World};
+use crate::signals;
 
 /// Chooses among all destinations, or looks at `these` only, which does for a policy that takes all that it may.
 pub(super) fn choose(
@@ -18,11 +18,10 @@ pub(super) fn choose(
     now: Timestamp,
 ) -> Choice {
     let facts = world.known_of(state);
-    let signals = Signals::default();
     let sight = Sight {
         inventory: &state.index,
         facts: &facts,
-        signals: &signals,
+        signals: &state.signals,
         now,
     };
     let (selectors, asked) = (&policy.spec.clusters, &policy.spec.asked);
@@ -53,6 +52,8 @@ pub(super) fn choose(
         seed: seed(&policy.uid),
     };
     let mut choice = pick(asked, &field, &sight);
+    let missing = signals::missing(asked, state, now);
+    choice.unsatisfied.extend(missing);
     for (why, set) in &candidates.failed {
         let example = set.min().map(atoll_placement::Destination);
         let example = example.map(|d| world.name_of(d)).unwrap_or_default();

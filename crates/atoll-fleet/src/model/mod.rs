@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use atoll_placement::bundle::{BodyHash, CopyFlags};
+use atoll_placement::choose::signal::Signals;
 use atoll_placement::choose::taint::Taints;
 use atoll_placement::columns::{Column, Values};
 use atoll_placement::inventory::Inventory;
@@ -36,6 +37,7 @@ pub(crate) use vary::Shaping;
 pub(crate) struct InventoryState {
     pub(crate) index: Inventory,
     pub(crate) taints: Taints,
+    pub(crate) signals: Signals,
     /// Annotations, claims and ConfigMaps of destinations.
     pub(crate) properties: PropertyTable,
     /// For whom Customizers act.

@@ -126,6 +126,11 @@ impl Expression {
             .is_none_or(|names| names.contains(name))
     }
 
+    /// The signals that it names.
+    pub fn signals(&self) -> impl Iterator<Item = &String> {
+        self.signals.iter().flatten()
+    }
+
     /// Whether it reads nothing of a destination but labels, of these keys (signals count by the label that keys them); `None` when it reads more.
     pub fn label_keys(&self, signals: &Signals) -> Option<BTreeSet<String>> {
         let reads = self.folds.as_ref()?;

@@ -2,6 +2,7 @@
 //!
 //! Parsing is total and says everything that is wrong, contradictions included, so that whoever writes it learns it at once and not from a choice that never comes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use atoll_kube::status::FieldError;
@@ -174,6 +175,16 @@ impl Where {
     /// Whether all candidates are taken, so that nothing has to be picked.
     pub fn takes_all(&self) -> bool {
         self.number.is_none() && self.spread.is_empty()
+    }
+
+    /// The signals that are named.
+    pub fn signals(&self) -> BTreeSet<String> {
+        let scored = self.scores.iter().filter_map(|s| match &s.source {
+            ScoreSource::Signal(name) => Some(name),
+            ScoreSource::Claim(_) | ScoreSource::Label(_) => None,
+        });
+        let read = self.expressions.iter().flat_map(|e| e.signals());
+        scored.chain(read).cloned().collect()
     }
 
     /// Whether a signal can change the choice.

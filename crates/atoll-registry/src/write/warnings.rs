@@ -19,7 +19,6 @@ pub(crate) fn unenforced(
         ("edge.atoll.dev", "rolloutpolicies" | "rollouts" | "disruptionbudgets") => {
             "changes are not staged"
         }
-        ("edge.atoll.dev", "signals") => "signals are not read",
         ("control.kubestellar.io", "statuscollectors") => "nothing is collected",
         _ if !kind.warns_of_unenforced() => return None,
         (
