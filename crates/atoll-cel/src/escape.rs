@@ -3,7 +3,8 @@
 //! `a.b` is written `a__dot__b`, `a-b` `a__dash__b`, `a/b` `a__slash__b`, `a__b` `a__underscores__b`, and a reserved word `in` is `__in__`.
 //! A name that is no identifier after that cannot be selected with a dot, only indexed.
 
-const RESERVED: [&str; 21] = [
+/// Words that are no names.
+pub(crate) const RESERVED: [&str; 21] = [
     "true",
     "false",
     "null",

@@ -150,6 +150,11 @@ impl Program {
         self.node.output.plain()
     }
 
+    /// Whether the text speaks of a variable.
+    pub fn uses(&self, variable: &str) -> bool {
+        self.variables.iter().any(|(name, _)| &**name == variable)
+    }
+
     /// The text this was compiled from.
     pub fn source(&self) -> &str {
         &self.source

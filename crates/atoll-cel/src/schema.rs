@@ -23,6 +23,12 @@ impl Type {
     pub fn of_schema(schema: &Json, root: bool) -> Option<Type> {
         declared(schema, root, "object", 0).map(|sized| sized.of)
     }
+
+    /// How often a value of this schema can occur in the largest request: where nothing else bounds how often a rule runs.
+    pub fn most_in_a_request(schema: &Json, root: bool) -> u64 {
+        let least = declared(schema, root, "object", 0).map_or(0, |sized| sized.least);
+        REQUEST / (least + 1)
+    }
 }
 
 fn number(schema: &Json, name: &str) -> Option<u64> {

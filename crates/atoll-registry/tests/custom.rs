@@ -245,22 +245,6 @@ async fn bad_definitions_name_the_field() {
         assert_eq!(status.code, 422, "{status}");
         assert!(status.message.contains(field), "{status}");
     }
-    let mut rules = crd("widgets", "Widget");
-    rules["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] =
-        json!([{"rule": "self.spec.size > 0"}]);
-    let answer = w
-        .at("u1", CRDS)
-        .create_with(rules, options())
-        .await
-        .unwrap();
-    assert!(
-        answer
-            .warnings
-            .iter()
-            .any(|t| t.contains("x-kubernetes-validations")),
-        "{:?}",
-        answer.warnings
-    );
 }
 
 #[tokio::test]

@@ -28,6 +28,24 @@ use crate::eval::val::Val;
 use crate::types::Type;
 pub(crate) use charge::Charge;
 
+/// All libraries.
+const TABLES: [&[Entry]; 14] = [
+    operators::TABLE,
+    convert::TABLE,
+    strings::TABLE,
+    formatting::TABLE,
+    patterns::TABLE,
+    lists::TABLE,
+    sets::TABLE,
+    optional::TABLE,
+    times::TABLE,
+    quantity::TABLE,
+    semver::TABLE,
+    urls::TABLE,
+    addresses::TABLE,
+    formats::TABLE,
+];
+
 /// What a function does; a receiver is the first argument.
 pub(crate) type Run = for<'a> fn(&mut Machine, &[Val<'a>]) -> Evaluated<Val<'a>>;
 
@@ -132,29 +150,13 @@ pub(crate) fn format_clauses(format: &str) -> Result<Vec<char>, String> {
 }
 
 fn build() -> HashMap<&'static str, Function> {
-    let tables: [&[Entry]; 14] = [
-        operators::TABLE,
-        convert::TABLE,
-        strings::TABLE,
-        formatting::TABLE,
-        patterns::TABLE,
-        lists::TABLE,
-        sets::TABLE,
-        optional::TABLE,
-        times::TABLE,
-        quantity::TABLE,
-        semver::TABLE,
-        urls::TABLE,
-        addresses::TABLE,
-        formats::TABLE,
-    ];
     let mut functions: HashMap<&'static str, Function> = HashMap::new();
     for Entry {
         name,
         charge,
         run,
         overloads,
-    } in tables.into_iter().flatten()
+    } in TABLES.into_iter().flatten()
     {
         let function = functions.entry(name).or_insert_with(|| Function {
             name,
@@ -263,23 +265,7 @@ mod tests {
     #[test]
     fn every_signature_is_read() {
         assert!(find("matches").is_some_and(|matches| matches.overloads.len() == 2));
-        let tables: [&[Entry]; 14] = [
-            operators::TABLE,
-            convert::TABLE,
-            strings::TABLE,
-            formatting::TABLE,
-            patterns::TABLE,
-            lists::TABLE,
-            sets::TABLE,
-            optional::TABLE,
-            times::TABLE,
-            quantity::TABLE,
-            semver::TABLE,
-            urls::TABLE,
-            addresses::TABLE,
-            formats::TABLE,
-        ];
-        for entry in tables.into_iter().flatten() {
+        for entry in TABLES.into_iter().flatten() {
             for written in entry.overloads {
                 assert!(Overload::read(written).is_some(), "{written}");
             }

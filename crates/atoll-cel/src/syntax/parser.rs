@@ -8,27 +8,7 @@ use std::sync::Arc;
 use super::ast::{Expr, Kind, Literal, Selection};
 use super::lexer::{Piece, Token, tokens};
 use super::{Fault, MAX_CHARACTERS, MAX_DEPTH, literal, macros};
-
-const RESERVED: [&str; 18] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-    "in",
-];
+use crate::escape::RESERVED;
 
 const CONDITIONAL: u8 = 0;
 const OR: u8 = 1;

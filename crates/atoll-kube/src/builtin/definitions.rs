@@ -105,6 +105,7 @@ fn version(fact: &'static ResourceFact) -> VersionDef {
         deprecated: false,
         deprecation_warning: None,
         schema: Lazy::new(move || (*compile::schema(component)).clone()),
+        validations: None,
         openapi: Lazy::new(move || json!({ "$ref": format!("{REF_PREFIX}{component}") })),
         subresources: subresources(fact),
         columns: fact.columns.iter().map(|c| column(fact, c)).collect(),
@@ -205,6 +206,7 @@ fn ours(file: usize, index: usize, w: &written::Written) -> Definition {
                     let compiled = Schema::from_openapi(&openapi, true);
                     compiled.map_or_else(|_| Schema::default(), |s| (*s).clone())
                 }),
+                validations: None,
                 openapi: Lazy::new(move || written_schema(file, index, v)),
                 subresources: Subresources {
                     status: version.pointer("/subresources/status").is_some(),

@@ -13,7 +13,10 @@ use super::{
 use crate::discovery::compare_versions;
 use crate::jsonpath::JsonPath;
 use crate::lazy::Lazy;
-use crate::schema::{JsonType, Schema, compile};
+use crate::schema::{
+    JsonType, Schema, compile,
+    validations::{self, Validations},
+};
 use crate::status::{FieldError, index};
 
 /// What is wrong with a CRD.
@@ -99,6 +102,7 @@ fn version(v: &Value, path: &str) -> Result<VersionDef, CrdErrors> {
         .unwrap_or_else(|| json!({}));
     let source = Bytes::from(openapi.to_string());
     let again = source.clone();
+    let rules = validations::present(&openapi).then(|| source.clone());
     let parse = |source: &[u8]| -> Value { serde_json::from_slice(source).unwrap_or_default() };
     Ok(VersionDef {
         name: text(v, "name").to_owned(),
@@ -111,6 +115,9 @@ fn version(v: &Value, path: &str) -> Result<VersionDef, CrdErrors> {
             .map(str::to_owned),
         schema: Lazy::new(move || {
             compile::resource(&parse(&source)).unwrap_or_else(|_| anything())
+        }),
+        validations: rules.map(|source| {
+            Lazy::new(move || Validations::compile(&parse(&source), true).unwrap_or_default())
         }),
         openapi: Lazy::new(move || parse(&again)),
         subresources: subresources(v, path)?,

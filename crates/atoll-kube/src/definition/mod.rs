@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::ids::{GroupKind, GroupResource, GroupVersionKind, api_version};
 use crate::jsonpath::JsonPath;
 use crate::lazy::Lazy;
-use crate::schema::Schema;
+use crate::schema::{Schema, validations::Validations};
 
 pub use crd::{CrdErrors, age_column, default_crd, name_column};
 
@@ -218,6 +218,8 @@ pub struct VersionDef {
     pub deprecation_warning: Option<String>,
     /// Compiled, when first used.
     pub schema: Lazy<Schema>,
+    /// The rules in CEL that objects are held to, where the schema has some; compiled when first used.
+    pub validations: Option<Lazy<Validations>>,
     /// As published (OpenAPI v3; for CRDs as in the CRD, for built-in kinds a `$ref` to their component).
     pub openapi: Lazy<Value>,
     /// What hangs below an object.

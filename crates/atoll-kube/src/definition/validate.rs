@@ -13,14 +13,14 @@ use crate::status::{FieldError, child, index};
 
 /// What is wrong with a new CRD (defaulted already).
 pub fn validate_crd(crd: &Value) -> CrdErrors {
-    let mut errors = check(crd);
+    let mut errors = check(crd, &[]);
     approval_rules(crd, None, &mut errors);
     errors
 }
 
 /// What is wrong with an update of a CRD.
 pub fn validate_crd_update(old: &Value, new: &Value) -> CrdErrors {
-    let mut errors = check(new);
+    let mut errors = check(new, versions(old));
     let part = |crd: &Value, pointer: &str| crd.pointer(pointer).cloned().unwrap_or_default();
     let mut immutable = |pointer: &str| {
         let (before, after) = (part(old, pointer), part(new, pointer));
@@ -74,7 +74,7 @@ fn versions(crd: &Value) -> &[Value] {
         .map_or(&[], Vec::as_slice)
 }
 
-fn check(crd: &Value) -> CrdErrors {
+fn check(crd: &Value, old: &[Value]) -> CrdErrors {
     let mut errors = CrdErrors::new();
     let null = Value::Null;
     let spec = crd.get("spec").unwrap_or(&null);
@@ -97,7 +97,7 @@ fn check(crd: &Value) -> CrdErrors {
             ["Cluster", "Namespaced"],
         )),
     }
-    version_rules(versions(crd), &mut errors);
+    version_rules(versions(crd), old, &mut errors);
     version_set_rules(crd, &mut errors);
     name_rules(names, "spec.names", &mut errors);
     conversion_rules(spec, &mut errors);

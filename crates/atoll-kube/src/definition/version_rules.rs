@@ -66,7 +66,8 @@ fn present(value: &Value, pointer: &str) -> bool {
 ///
 /// What all versions say alike Kubernetes sees as said once, above them: findings about it are reported there
 /// (`spec.validation` for the schema), and only once.
-pub(super) fn version_rules(versions: &[Value], errors: &mut CrdErrors) {
+/// `old` are the versions before a change: a schema that was accepted once may keep its dear expressions.
+pub(super) fn version_rules(versions: &[Value], old: &[Value], errors: &mut CrdErrors) {
     let any_status = versions.iter().any(|v| present(v, "/subresources/status"));
     for (i, version) in versions.iter().enumerate() {
         let path = index("spec.versions", i);
@@ -88,7 +89,16 @@ pub(super) fn version_rules(versions: &[Value], errors: &mut CrdErrors) {
                 Part::Own => present(version, "/subresources/status"),
                 Part::Shared => any_status,
             };
-            schema_rules(version, &child(&at, "openAPIV3Schema"), status, errors);
+            let known = old
+                .iter()
+                .any(|o| text(o, "name") == name && o.get("schema") == version.get("schema"));
+            schema_rules(
+                version,
+                &child(&at, "openAPIV3Schema"),
+                status,
+                known,
+                errors,
+            );
         }
         if let Some(part) = part("subresources") {
             scale(version, &part.path(&path, "subresources"), errors);
@@ -134,14 +144,14 @@ impl Part {
     }
 }
 
-fn schema_rules(version: &Value, path: &str, status: bool, errors: &mut CrdErrors) {
+fn schema_rules(version: &Value, path: &str, status: bool, known: bool, errors: &mut CrdErrors) {
     let Some(schema) = version.pointer("/schema/openAPIV3Schema") else {
         return;
     };
     if status {
         root_words(schema, path, errors);
     }
-    errors.extend(structural::check(schema, path));
+    errors.extend(structural::check_with_rules(schema, path, known));
 }
 
 fn deprecation(version: &Value, path: &str, errors: &mut CrdErrors) {
@@ -371,7 +381,7 @@ mod tests {
             "spec": {"type": "object", "properties": {"a": {"type": "string"}, "l": {"type": "array", "items": {"type": "string"}}}}}}}});
         change(&mut version);
         let mut errors = CrdErrors::new();
-        version_rules(&[version], &mut errors);
+        version_rules(&[version], &[], &mut errors);
         let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(found, expected);
     }

@@ -180,7 +180,7 @@ fn patch_strategy(strategy: &str, merge_key: &str) -> PatchStrategy {
 
 /// The rarer rules; `None` where there are none.
 fn rules(fields: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>) -> Option<Rules> {
-    const RARE: [&str; 20] = [
+    const RARE: [&str; 19] = [
         "enum",
         "minimum",
         "exclusiveMinimum",
@@ -199,7 +199,6 @@ fn rules(fields: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>) 
         "anyOf",
         "oneOf",
         "not",
-        "x-kubernetes-validations",
         "x-kubernetes-int-or-string",
     ];
     if !RARE.iter().any(|name| fields.contains_key(*name)) {
@@ -249,22 +248,7 @@ fn rules(fields: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>) 
         any_of,
         one_of,
         not,
-        validations_present: fields
-            .get("x-kubernetes-validations")
-            .and_then(Value::as_array)
-            .is_some_and(|v| !v.is_empty()),
     })
-}
-
-/// Whether CEL rules stand anywhere in `openapi`.
-pub fn has_validations(openapi: &Value) -> bool {
-    match openapi {
-        Value::Object(fields) => fields
-            .iter()
-            .any(|(name, v)| name == "x-kubernetes-validations" || has_validations(v)),
-        Value::Array(list) => list.iter().any(has_validations),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

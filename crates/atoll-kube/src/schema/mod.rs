@@ -2,7 +2,7 @@
 //!
 //! A [`Schema`] is one node of an immutable tree (for the few built-in types that contain themselves, a graph). It is
 //! compiled from OpenAPI v3 by [`compile`]; equal parts may be shared between kinds. It knows nothing about a kind's name
-//! or storage, and never evaluates CEL: that rules exist is only remembered.
+//! or storage. Rules in CEL are compiled apart from it, in [`validations`].
 
 pub mod compile;
 pub mod decode;
@@ -15,7 +15,9 @@ mod openapi_rules;
 mod pattern;
 mod prune;
 pub mod structural;
+mod unchanged;
 mod validate;
+pub mod validations;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -153,8 +155,6 @@ pub struct Rules {
     pub any_of: Vec<SchemaRef>,
     pub one_of: Vec<SchemaRef>,
     pub not: Option<SchemaRef>,
-    /// `x-kubernetes-validations` are present (and not evaluated here).
-    pub validations_present: bool,
 }
 
 /// One node of a compiled schema.

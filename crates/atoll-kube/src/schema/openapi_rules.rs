@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::validations;
 use crate::status::{FieldError, child, index, key};
 
 type Fields = Map<String, Value>;
@@ -42,7 +43,7 @@ fn node(s: &Fields, path: &str, place: Place<'_>, errors: &mut Vec<FieldError>) 
     words(s, path, place, errors);
     list_rules(s, path, errors);
     map_rules(s, path, errors);
-    validations(s, path, errors);
+    validations::shape(s, path, errors);
     let inner = if place == Place::Root {
         Place::Elsewhere
     } else {
@@ -309,42 +310,6 @@ fn map_keys(
             errors.push(FieldError::forbidden(
                 child(&at, "nullable"),
                 "this property is in x-kubernetes-list-map-keys, so it cannot be nullable",
-            ));
-        }
-    }
-}
-
-/// The shape of CEL rules; what they say is not looked at yet.
-fn validations(s: &Fields, path: &str, errors: &mut Vec<FieldError>) {
-    const WORD: &str = "x-kubernetes-validations";
-    let rules = s.get(WORD).and_then(Value::as_array);
-    for (i, rule) in rules.into_iter().flatten().enumerate() {
-        let at = index(&child(path, WORD), i);
-        let part = |name: &str| rule.get(name).and_then(Value::as_str);
-        let breaks = |t: &str| t.contains(['\n', '\r']);
-        let source = part("rule").unwrap_or_default().trim();
-        let message = part("message").unwrap_or_default();
-        if source.is_empty() {
-            errors.push(FieldError::required(
-                child(&at, "rule"),
-                "rule is not specified",
-            ));
-        } else if !message.is_empty() && message.trim().is_empty() {
-            errors.push(FieldError::invalid(
-                child(&at, "message"),
-                message,
-                "must be non-empty if specified",
-            ));
-        } else if breaks(message.trim()) {
-            errors.push(FieldError::invalid(
-                child(&at, "message"),
-                message,
-                "must not contain line breaks",
-            ));
-        } else if breaks(source) && message.is_empty() {
-            errors.push(FieldError::required(
-                child(&at, "message"),
-                "message must be specified if rule contains line breaks",
             ));
         }
     }

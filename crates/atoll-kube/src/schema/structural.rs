@@ -5,11 +5,29 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Pattern, Schema, compile, openapi_rules};
+use super::{Pattern, Schema, compile, openapi_rules, validations};
 use crate::status::{FieldError, child, index, key};
 
-/// Everything that keeps `openapi` from being the schema of a custom resource; paths start with `path`.
+/// Everything that keeps `openapi` from being the schema of a custom resource, rules in CEL aside; paths start with `path`.
 pub fn check(openapi: &Value, path: &str) -> Vec<FieldError> {
+    let mut errors = shape(openapi, path);
+    openapi_rules::check(openapi, path, &mut errors);
+    errors
+}
+
+/// The same, with the rules in CEL. `known`: this very schema was accepted before.
+pub fn check_with_rules(openapi: &Value, path: &str, known: bool) -> Vec<FieldError> {
+    let mut errors = shape(openapi, path);
+    let sound = errors.is_empty();
+    openapi_rules::check(openapi, path, &mut errors);
+    if sound {
+        validations::check(openapi, path, known, &mut errors);
+    }
+    errors
+}
+
+/// What is wrong with the structure, and with the defaults in it.
+fn shape(openapi: &Value, path: &str) -> Vec<FieldError> {
     let Some(root) = openapi.as_object() else {
         return vec![FieldError::type_invalid(
             path,
@@ -23,11 +41,13 @@ pub fn check(openapi: &Value, path: &str) -> Vec<FieldError> {
     errors.sort_by_cached_key(ToString::to_string);
     if errors.is_empty() {
         match compile::schema(openapi) {
-            Ok(compiled) => defaults(openapi, &compiled, path, &mut errors),
+            Ok(compiled) => {
+                let mut budget = validations::OBJECT_BUDGET;
+                defaults(openapi, &compiled, path, &mut budget, &mut errors);
+            }
             Err(more) => errors.extend(more),
         }
     }
-    openapi_rules::check(openapi, path, &mut errors);
     errors
 }
 
@@ -363,8 +383,14 @@ fn covered(
     }
 }
 
-/// Each default must itself be valid and free of unknown fields.
-fn defaults(openapi: &Value, compiled: &Schema, path: &str, errors: &mut Vec<FieldError>) {
+/// Each default must itself be valid and free of unknown fields. `budget` is what the rules over all of them may spend.
+fn defaults(
+    openapi: &Value,
+    compiled: &Schema,
+    path: &str,
+    budget: &mut u64,
+    errors: &mut Vec<FieldError>,
+) {
     if !compiled.has_defaults {
         return;
     }
@@ -384,18 +410,17 @@ fn defaults(openapi: &Value, compiled: &Schema, path: &str, errors: &mut Vec<Fie
                 "must not have unknown fields",
             ));
         }
-        errors.extend(
-            compiled
-                .validate(default, "")
-                .into_iter()
-                .map(|e| FieldError {
-                    field: match e.field.as_str() {
-                        "" | "<nil>" => at.clone(),
-                        inner => child(&at, inner),
-                    },
-                    ..e
-                }),
-        );
+        let found = compiled.validate(default, "");
+        if found.is_empty() {
+            errors.extend(validations::default(openapi, default, &at, budget));
+        }
+        errors.extend(found.into_iter().map(|e| FieldError {
+            field: match e.field.as_str() {
+                "" | "<nil>" => at.clone(),
+                inner => child(&at, inner),
+            },
+            ..e
+        }));
     }
     for (name, below) in &compiled.properties {
         if let Some(source) = openapi.get("properties").and_then(|p| p.get(name)) {
@@ -403,6 +428,7 @@ fn defaults(openapi: &Value, compiled: &Schema, path: &str, errors: &mut Vec<Fie
                 source,
                 below,
                 &key(&child(path, "properties"), name),
+                budget,
                 errors,
             );
         }
@@ -413,7 +439,7 @@ fn defaults(openapi: &Value, compiled: &Schema, path: &str, errors: &mut Vec<Fie
     ];
     for (name, below) in inner {
         if let (Some(source), Some(below)) = (openapi.get(name), below) {
-            defaults(source, below, &child(path, name), errors);
+            defaults(source, below, &child(path, name), budget, errors);
         }
     }
 }

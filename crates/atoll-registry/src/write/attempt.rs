@@ -270,14 +270,11 @@ impl Attempt<'_> {
     }
 
     /// Notes the warnings that a write of this object deserves.
-    pub(crate) fn warn(&mut self, object: &Value) {
+    pub(crate) fn warn(&mut self) {
         let served = &self.target.served;
         self.warnings.extend(served.deprecation_warning());
-        self.warnings.extend(warnings::unenforced(
-            self.place.kind,
-            &served.definition,
-            object,
-        ));
+        self.warnings
+            .extend(warnings::unenforced(self.place.kind, &served.definition));
     }
 
     /// Adds what the garbage collector must know about new owner references.

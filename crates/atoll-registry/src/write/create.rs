@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     attempt::{Attempt, Flow, Stop},
     body::{self, Decoded},
-    strategy,
+    rules, strategy,
 };
 use crate::{Answer, Body, Call, Operation, Outcome, Registry, Virtual, WriteOptions};
 
@@ -216,11 +216,13 @@ async fn insert_once(
     let place = attempt.place.kind;
     strategy::stamp_user(place, &attempt.target.served, &mut value, &flow.call.user);
     attempt.admit(Operation::Create, None, &mut value).await?;
-    let errors = strategy::validate_new(&attempt.target.served, &value);
+    let mut errors = strategy::validate_new(&attempt.target.served, &value);
+    let warnings = &mut attempt.warnings;
+    rules::check(&attempt.target.served, None, &value, &mut errors, warnings).await?;
     strategy::refuse(&attempt.target.served, meta::name(&value), &errors)?;
     attempt.check_place()?;
     attempt.note_owners(&value)?;
-    attempt.warn(&value);
+    attempt.warn();
 
     let key = attempt.key(meta::name(&value));
     let row = attempt.encode(value);

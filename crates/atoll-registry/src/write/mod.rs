@@ -9,6 +9,7 @@ pub(crate) mod dependents;
 pub(crate) mod modify;
 mod part;
 pub(crate) mod patch;
+mod rules;
 pub(crate) mod scale;
 pub(crate) mod seed;
 mod strategy;

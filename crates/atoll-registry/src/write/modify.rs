@@ -8,7 +8,7 @@ use super::{
     attempt::{Attempt, Flow, Live, Stop},
     body, create,
     part::Part,
-    strategy,
+    rules, strategy,
 };
 use crate::{Answer, Operation, read::target::name_of};
 
@@ -89,12 +89,14 @@ async fn modify_once(
         .admit(Operation::Update, Some(old), &mut new)
         .await?;
     strategy::count_generation(&served, old, &mut new);
-    let errors = strategy::validate_change(attempt.place.kind, &served, old, &new);
+    let mut errors = strategy::validate_change(attempt.place.kind, &served, old, &new);
+    let warnings = &mut attempt.warnings;
+    rules::check(&served, Some(old), &new, &mut errors, warnings).await?;
     strategy::refuse(&served, name, &errors)?;
     let mut before = old.clone();
     meta::remove(&mut before, "resourceVersion");
     managed::keep_times_if_unchanged(&before, &mut new);
-    attempt.warn(&new);
+    attempt.warn();
 
     let key = attempt.key(name);
     let check = Check::At(key.clone(), live.version.modified);

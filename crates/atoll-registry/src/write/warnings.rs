@@ -1,16 +1,11 @@
 //! What is stored but does not act yet says so: a `Warning:` for each write of it.
 
 use atoll_kube::{Definition, definition::Source};
-use serde_json::Value;
 
 use crate::ClusterKind;
 
 /// The warning a write of this object deserves, if any.
-pub(crate) fn unenforced(
-    kind: ClusterKind,
-    definition: &Definition,
-    object: &Value,
-) -> Option<String> {
+pub(crate) fn unenforced(kind: ClusterKind, definition: &Definition) -> Option<String> {
     if definition.source != Source::Builtin {
         return None;
     }
@@ -28,23 +23,10 @@ pub(crate) fn unenforced(
         ("admissionregistration.k8s.io", _) => "admission policies are not evaluated",
         ("", "resourcequotas") => "resource quotas are not enforced",
         ("", "limitranges") => "limit ranges are not enforced",
-        ("apiextensions.k8s.io", "customresourcedefinitions") if has_rules(object.get("spec")?) => {
-            "x-kubernetes-validations are not evaluated"
-        }
         _ => return None,
     };
     Some(format!(
         "{} is stored, but {what} by this server yet",
         definition.names.kind
     ))
-}
-
-fn has_rules(value: &Value) -> bool {
-    match value {
-        Value::Object(map) => map
-            .iter()
-            .any(|(key, v)| key == "x-kubernetes-validations" || has_rules(v)),
-        Value::Array(list) => list.iter().any(has_rules),
-        _ => false,
-    }
 }

@@ -5,6 +5,7 @@
 use serde_json::{Map, Number, Value};
 
 use super::numbers::{as_integer, compare, is_multiple};
+use super::unchanged::{old_item, unchanged};
 use super::{JsonType, ListType, Rules, Schema, SchemaRef, formats};
 use crate::builtin::QUANTITY;
 use crate::quantity::Quantity;
@@ -20,7 +21,14 @@ impl Schema {
     /// Everything that is wrong with `value`; paths start with `path` (empty for a whole object).
     pub fn validate(&self, value: &Value, path: &str) -> Vec<FieldError> {
         let mut found = Findings::default();
-        node(self, value, path, &mut found);
+        node(self, value, None, path, &mut found);
+        found.errors
+    }
+
+    /// What is wrong with an object that was `old` before, the faults of parts that did not change forgiven.
+    pub fn validate_change(&self, value: &Value, old: &Value) -> Vec<FieldError> {
+        let mut found = Findings::default();
+        parts(self, value, Some(old), "", &mut found);
         found.errors
     }
 }
@@ -94,10 +102,19 @@ impl JsonType {
     }
 }
 
-fn node(schema: &Schema, value: &Value, path: &str, found: &mut Findings) {
+/// The findings about one value and all below it; none if it is what it was.
+fn node(schema: &Schema, value: &Value, old: Option<&Value>, path: &str, found: &mut Findings) {
     if found.full() {
         return;
     }
+    let before = found.errors.len();
+    parts(schema, value, old, path, found);
+    if found.errors.len() > before && old.is_some_and(|old| unchanged(schema, value, old)) {
+        found.errors.truncate(before);
+    }
+}
+
+fn parts(schema: &Schema, value: &Value, old: Option<&Value>, path: &str, found: &mut Findings) {
     check_type(schema, value, path, found);
     if let Some(rules) = &schema.rules {
         alternatives(rules, value, path, found);
@@ -112,8 +129,8 @@ fn node(schema: &Schema, value: &Value, path: &str, found: &mut Findings) {
     match value {
         Value::String(text) => check_text(schema, text, path, found),
         Value::Number(n) => check_number(schema, n, path, found),
-        Value::Array(list) => check_list(schema, list, path, found),
-        Value::Object(fields) => check_object(schema, fields, path, found),
+        Value::Array(list) => check_list(schema, list, old, path, found),
+        Value::Object(fields) => check_object(schema, fields, old, path, found),
         Value::Null | Value::Bool(_) => {}
     }
 }
@@ -250,10 +267,17 @@ fn check_number(schema: &Schema, n: &Number, path: &str, found: &mut Findings) {
     }
 }
 
-fn check_list(schema: &Schema, list: &[Value], path: &str, found: &mut Findings) {
+fn check_list(
+    schema: &Schema,
+    list: &[Value],
+    old: Option<&Value>,
+    path: &str,
+    found: &mut Findings,
+) {
     if let Some(items) = &schema.items {
         for (i, value) in list.iter().enumerate() {
-            node(items, value, &index(path, i), found);
+            let old = old.and_then(|old| old_item(schema, old, value));
+            node(items, value, old, &index(path, i), found);
             if found.full() {
                 return;
             }
@@ -327,7 +351,13 @@ fn check_entries(list_type: &ListType, list: &[Value], path: &str, found: &mut F
     }
 }
 
-fn check_object(schema: &Schema, fields: &Map<String, Value>, path: &str, found: &mut Findings) {
+fn check_object(
+    schema: &Schema,
+    fields: &Map<String, Value>,
+    old: Option<&Value>,
+    path: &str,
+    found: &mut Findings,
+) {
     if let Some(rules) = &schema.rules {
         if let Some(min) = rules
             .min_properties
@@ -353,7 +383,8 @@ fn check_object(schema: &Schema, fields: &Map<String, Value>, path: &str, found:
     if !schema.properties.is_empty() || schema.additional.is_some() {
         for (name, value) in fields {
             if let Some(below) = schema.field(name) {
-                node(below, value, &child(path, name), found);
+                let old = old.and_then(|old| old.get(name));
+                node(below, value, old, &child(path, name), found);
                 if found.full() {
                     return;
                 }
@@ -386,7 +417,7 @@ fn check_object(schema: &Schema, fields: &Map<String, Value>, path: &str, found:
 
 fn try_one(schema: &SchemaRef, value: &Value, path: &str) -> Findings {
     let mut found = Findings::default();
-    node(schema, value, path, &mut found);
+    node(schema, value, None, path, &mut found);
     found
 }
 
