@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use atoll_kube::{GroupResource, Status, Timestamp, UserInfo};
 use atoll_store::Store;
 use serde_json::Value;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     Answer, Body, Call, ClusterName, Clusters, Computed, DeleteOptions, GetOptions, Hook, List,
@@ -72,6 +73,7 @@ pub(crate) struct Inner {
     pub(crate) computed: HashMap<GroupResource, Arc<dyn Computed>>,
     pub(crate) virtuals: HashMap<(GroupResource, Option<String>), Arc<dyn Virtual>>,
     pub(crate) system: Arc<UserInfo>,
+    background: Option<tokio::runtime::Handle>,
 }
 
 /// Puts a [`Registry`] together.
@@ -84,6 +86,13 @@ impl Builder {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.inner.clock = clock;
+        self
+    }
+
+    /// Long work of one request (deleting a collection) runs on `background`, so that other requests need not queue behind it.
+    #[must_use]
+    pub fn background(mut self, background: tokio::runtime::Handle) -> Self {
+        self.inner.background = Some(background);
         self
     }
 
@@ -165,6 +174,7 @@ impl Registry {
                 computed: HashMap::new(),
                 virtuals: HashMap::new(),
                 system: Arc::new(system),
+                background: None,
             },
         }
     }
@@ -290,6 +300,24 @@ impl Registry {
         selection: &ListOptions,
         options: &DeleteOptions,
     ) -> Result<Answer, Status> {
-        crate::write::delete::delete_collection(self, call, selection, options).await
+        let (registry, call) = (self.clone(), call.clone());
+        let (selection, options) = (selection.clone(), options.clone());
+        self.in_background(async move {
+            crate::write::delete::delete_collection(&registry, &call, &selection, &options).await
+        })
+        .await
+    }
+
+    /// Runs `work` on the background threads, if there are any; it ends when nobody waits for it any more.
+    async fn in_background<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Status>> + Send + 'static,
+    ) -> Result<T, Status> {
+        let Some(background) = &self.inner.background else {
+            return work.await;
+        };
+        AbortOnDropHandle::new(background.spawn(work))
+            .await
+            .map_err(Status::internal)?
     }
 }

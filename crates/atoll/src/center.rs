@@ -19,6 +19,7 @@ use atoll_store::Store;
 use atoll_store::embedded::{self, EmbeddedStore};
 use atoll_workspaces::{Options as WorkspaceOptions, TokenReviewer, Workspaces};
 
+use crate::background::Background;
 use crate::fleet::{MailboxView, agents, last_seen};
 
 /// The group whose members are administrators of every workspace.
@@ -78,6 +79,7 @@ pub(crate) struct Center {
     root: RootDirectory,
     server: Server,
     driver: tokio::task::JoinHandle<()>,
+    background: Background,
     fleet: Arc<Fleet>,
     store: Arc<EmbeddedStore>,
 }
@@ -133,7 +135,10 @@ impl Center {
             },
         ));
         let doors = FleetDoors::new(workspaces.access.clone());
-        let builder = workspaces.install(Registry::builder(store.clone(), workspaces.tree.clone()));
+        let background = Background::start().context("cannot start the background threads")?;
+        let builder = Registry::builder(store.clone(), workspaces.tree.clone())
+            .background(background.handle().clone());
+        let builder = workspaces.install(builder);
         let builder = doors.hooks().into_iter().fold(builder, Builder::hook);
         let registry = doors
             .computed()
@@ -147,7 +152,7 @@ impl Center {
 
         let driver = workspaces.controllers(Driver::new(registry.clone()));
         let driver = controllers::all(driver);
-        let driver = tokio::spawn(driver.run());
+        let driver = background.handle().spawn(driver.run());
 
         let authority = root
             .authority("fleet-ca", "atoll fleet")
@@ -196,6 +201,7 @@ impl Center {
             root,
             server,
             driver,
+            background,
             fleet,
             store,
         })
@@ -215,6 +221,7 @@ impl Center {
     pub(crate) async fn stop(self) {
         self.server.stop().await;
         self.driver.abort();
+        drop(self.background);
         drop(self.fleet);
         let store = self.store;
         if let Err(error) = tokio::task::spawn_blocking(move || store.close()).await {

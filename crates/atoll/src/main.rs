@@ -3,6 +3,7 @@
 //! Called under the name `kubectl-ws` the binary is the kubectl plugin `kubectl ws`.
 
 mod agent;
+mod background;
 mod backup;
 mod center;
 mod edges;

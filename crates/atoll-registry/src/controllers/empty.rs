@@ -11,10 +11,9 @@ use crate::{
     ClusterName, Clusters, DeleteOptions, ObjectKey, Propagation, Registry, ResourceId,
     ResourceRef,
     read::{read_error, row},
+    write::delete::AT_ONCE,
 };
 
-/// Deletes under way at once: enough to fill a group commit, few enough to leave room for others.
-const AT_ONCE: usize = 32;
 /// Objects looked at between two snapshots.
 const CHUNK: usize = 512;
 

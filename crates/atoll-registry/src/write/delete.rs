@@ -21,8 +21,8 @@ use crate::{
 /// Objects deleted between two reads of the collection.
 const PAGE: u64 = 500;
 
-/// Deletes of a collection under way at once.
-const AT_ONCE: usize = 32;
+/// Deletes of one collection, or of what one namespace holds, under way at once: others' writes wait behind as many.
+pub(crate) const AT_ONCE: usize = 8;
 
 /// Namespaces that nobody but the system deletes.
 const LASTING: &[&str] = &["default", "kube-system", "kube-public"];

@@ -29,10 +29,10 @@ use crate::names::LOGICAL_CLUSTER;
 use crate::rows::{self, Stored};
 use crate::shared::Workspaces;
 
-/// Appends of all deletions together that may wait for the log at once.
-const IN_FLIGHT: usize = 64;
+/// Appends of all deletions together that may wait for the log at once: others' writes wait behind as many.
+const IN_FLIGHT: usize = 8;
 /// Logical clusters worked on at once.
-const CLUSTERS: usize = 48;
+const CLUSTERS: usize = 16;
 /// What is waited for makes events; this is for the case that one was missed.
 const FALLBACK: Duration = Duration::from_secs(5);
 
