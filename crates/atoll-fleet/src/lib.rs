@@ -11,6 +11,7 @@
 
 mod absorb;
 pub mod ca;
+mod checks;
 mod collectors;
 mod computed;
 mod consent;
@@ -145,6 +146,7 @@ impl Fleet {
         let mut tasks = JoinSet::new();
         tasks.spawn(engine.run());
         tasks.spawn(reporter.run());
+        tasks.spawn(checks::run(shared.clone()));
         tasks.spawn(policy_status::run(shared.clone()));
         tasks.spawn(returned::run(shared.clone()));
         tasks.spawn(lifecycle::run(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use atoll_kube::{Status, Timestamp};
 
 use atoll_placement::Destination;
-use atoll_placement::summary::{self, Counts, ErrorGroups, Tally};
+use atoll_placement::summary::{Counts, ErrorGroups};
 use atoll_registry::{ClusterName, PatchType, ResourceRef};
 use atoll_wire::ErrorKind;
 use serde_json::{Value, json};
@@ -102,42 +102,36 @@ struct Found {
     /// Wishes that cannot be met: singleton wanted but several, consent missing, resources that do not travel.
     unsatisfied: Vec<String>,
     copies: Counts,
-    destinations: Counts,
+    destinations: u64,
     problems: Vec<Value>,
     held: Option<Value>,
     suspended: bool,
 }
 
 fn gather(world: &World, policy: &PolicyState) -> Found {
-    let away = world.away();
-    let mut tally = Tally::default();
+    debug_assert!(
+        world.existing.len() > 5000 || world.recount(policy) == policy.counts,
+        "counts of {}: {:?}, recounted {:?}",
+        policy.name,
+        policy.counts,
+        world.recount(policy)
+    );
     let mut errors = ErrorGroups::default();
     let mut faults = Vec::new();
     for object in policy.objects() {
-        let wanted: Vec<_> = world
-            .wanted_renders(object)
-            .into_iter()
-            .map(|(render, set)| (render, set & &policy.assigned))
-            .filter(|(_, set)| !set.is_empty())
-            .collect();
-        let column = world.columns.get(&object);
-        let mut states = summary::states(column, &world.values, &wanted);
-        for (fault, set) in world.faults(object) {
-            let set = set & &policy.assigned;
-            states.fail(&set);
-            let title = world.objects.get(&object).map(|o| o.title());
-            let subject = format!("{}: {fault}", title.unwrap_or_default());
-            let examples: Vec<String> = set
-                .iter()
-                .take(3)
-                .map(|d| world.name_of(Destination(d)))
-                .collect();
+        let Some(record) = world.objects.get(&object) else {
+            continue;
+        };
+        for (version, why, set) in world.checks.faults(object) {
+            let set = world.wanting(object, version, &(set & &policy.assigned));
+            let names = set.iter().take(3).map(|d| world.name_of(Destination(d)));
+            let examples: Vec<String> = names.collect();
             if !set.is_empty() {
-                faults.push(json!({"reason": "RenderFailed", "message": subject, "count": set.len(), "examples": examples}));
+                let message = format!("{}: {why}", record.title());
+                faults.push(json!({"reason": "RenderFailed", "message": message, "count": set.len(), "examples": examples}));
             }
         }
-        tally.add(&states, &away);
-        if let (Some(column), Some(record)) = (column, world.objects.get(&object)) {
+        if let Some(column) = world.columns.get(&object) {
             errors.add(&record.title(), column, &world.values, &policy.assigned);
         }
     }
@@ -160,8 +154,11 @@ fn gather(world: &World, policy: &PolicyState) -> Found {
         ordinal: policy.ordinal(),
         misconfigured: policy.problems.clone(),
         unsatisfied: unsatisfied(world, policy),
-        copies: tally.copies(),
-        destinations: tally.destinations(&policy.assigned, &away),
+        copies: Counts {
+            stale: policy.copies_at(&world.away()),
+            ..policy.counts
+        },
+        destinations: policy.assigned.len(),
         problems,
         held,
         suspended: policy.spec.suspend,
@@ -270,12 +267,8 @@ impl Found {
             "{} of {} copies are healthy, at {} destination{}",
             c.healthy,
             c.expected,
-            self.destinations.expected,
-            if self.destinations.expected == 1 {
-                ""
-            } else {
-                "s"
-            },
+            self.destinations,
+            if self.destinations == 1 { "" } else { "s" },
         );
         set_condition(list, "Ready", yes_no(ready), reason, &message, now);
         match &self.held {
@@ -318,7 +311,7 @@ mod tests {
             misconfigured: Vec::new(),
             unsatisfied: Vec::new(),
             copies,
-            destinations: Counts::default(),
+            destinations: 0,
             problems: Vec::new(),
             held: None,
             suspended: false,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use atoll_kube::Status;
 use atoll_placement::combine::{self, Show};
 use atoll_placement::place::ObjectIndex;
+use atoll_placement::summary::Standing;
 use atoll_placement::{Destination, Destinations, project};
 use atoll_registry::{ClusterName, ResourceRef};
 use atoll_store::{At, Key, Write};
@@ -121,11 +122,7 @@ fn single(
     destination: Destination,
     stored: &Value,
 ) -> Option<Value> {
-    let value = world
-        .columns
-        .get(&index)?
-        .get(destination)
-        .and_then(|id| world.values.get(id))?;
+    let value = world.reported_at(index, destination)?;
     if let Some((from, raw)) = world.raw.get(&index)
         && *from == destination
         && let Ok(status) = serde_json::from_slice(raw)
@@ -151,20 +148,15 @@ fn generation(
     stored: &Value,
 ) -> Option<i64> {
     let object = world.objects.get(&index)?;
-    let wanted = world.wanted_renders(index);
-    let (mut says, mut missing) = (false, qualified.clone());
-    for (id, set) in world.columns.get(&index)?.sets() {
-        let Some(value) = world.values.get(id) else {
-            continue;
-        };
-        says |= value.observed.is_some();
-        if value.error == 0 && value.observed == Some(true) {
-            let current = wanted.iter().filter(|(render, _)| *render == value.render);
-            for (_, there) in current {
-                missing -= &set & there;
-            }
+    let mut missing = qualified.clone();
+    let column = world.columns.get(&index)?;
+    let observed = |id| world.values.get(id).and_then(|value| value.observed);
+    let says = column.values().any(|id| observed(id).is_some());
+    world.judged(index, qualified, &mut |standing, id, set| {
+        if standing > Standing::Failed && id.and_then(observed) == Some(true) {
+            missing -= set;
         }
-    }
+    });
     if !says {
         return None;
     }

@@ -12,8 +12,8 @@
 //! | `assignments` | policy and 65,536 destinations | who has which revision or may have been sent it |
 //! | `tombstones` | object | destinations that have not confirmed its removal |
 //! | `reports` | slot of a ring | a batch of reports, newer than the columns |
-//! | `columns` | object | reported value -> destinations |
-//! | `folded` | – | up to which batch the columns are complete |
+//! | `columns` | object and 65,536 destinations | reported value -> destinations |
+//! | `folded` | – | up to which batch the columns are complete, and what was known of destinations then |
 //! | `returned` | object | whose `.status` we wrote, and so have to clear |
 //! | `consents` | policy | who wrote it last: whose permission placements use |
 //! | `farewells` | payload workspace | what happens to copies when it is deleted |
@@ -24,6 +24,8 @@
 use atoll_placement::Destinations;
 use atoll_placement::assign::Ordinal;
 use atoll_placement::bundle::BodyHash;
+use atoll_placement::columns::{Reported, Seen};
+use atoll_placement::health::Health;
 use atoll_registry::INTERNAL_GROUP;
 use atoll_store::{Key, Prefix};
 use atoll_wire::ObjectRef;
@@ -92,8 +94,19 @@ pub(crate) fn report(sequence: u64) -> Key {
     )
 }
 
-pub(crate) fn column(cluster: &str, uid: &str) -> Key {
-    key("columns", uid, "system", cluster)
+pub(crate) fn column(cluster: &str, uid: &str, chunk: u16) -> Key {
+    key("columns", &format!("{uid}.{chunk}"), "system", cluster)
+}
+
+/// The object (cluster, uid) and the chunk that a column's key names.
+pub(crate) fn column_of(key: &Key) -> Option<(atoll_wire::CopyId, u16)> {
+    let text = |n: usize| std::str::from_utf8(key.component(n)?).ok();
+    let (uid, chunk) = text(2)?.rsplit_once('.')?;
+    let copy = atoll_wire::CopyId {
+        cluster: text(5)?.to_owned(),
+        uid: uid.to_owned(),
+    };
+    Some((copy, chunk.parse().ok()?))
 }
 
 pub(crate) fn returned(cluster: &str, uid: &str) -> Key {
@@ -223,23 +236,27 @@ pub(crate) struct ReportRow {
     #[prost(uint64, tag = "1")]
     pub(crate) sequence: u64,
     #[prost(message, repeated, tag = "2")]
-    pub(crate) changes: Vec<ChangeRow>,
+    pub(crate) objects: Vec<ObjectReportsRow>,
+    /// What was known of destinations up to this revision is behind the values here.
+    #[prost(uint64, tag = "3")]
+    pub(crate) known: u64,
 }
 
-/// One copy's new state; no value: the copy is gone and its tombstone confirmed.
+/// One object's copies in a batch.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct ChangeRow {
-    #[prost(uint32, tag = "1")]
-    pub(crate) destination: u32,
-    #[prost(string, tag = "2")]
+pub(crate) struct ObjectReportsRow {
+    #[prost(string, tag = "1")]
     pub(crate) cluster: String,
-    #[prost(string, tag = "3")]
+    #[prost(string, tag = "2")]
     pub(crate) uid: String,
-    #[prost(message, optional, tag = "4")]
-    pub(crate) value: Option<ValueRow>,
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) values: Vec<ValueRow>,
+    /// Where the copy is gone and its tombstone confirmed.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub(crate) gone: Bytes,
 }
 
-/// [`atoll_placement::columns::Reported`].
+/// [`atoll_placement::columns::Reported`], and who reported it.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ValueRow {
     #[prost(bytes = "bytes", tag = "1")]
@@ -252,14 +269,16 @@ pub(crate) struct ValueRow {
     pub(crate) health: u32,
     #[prost(string, tag = "5")]
     pub(crate) status: String,
-    /// In columns only: who reported it.
     #[prost(bytes = "bytes", tag = "6")]
     pub(crate) destinations: Bytes,
     #[prost(bool, optional, tag = "7")]
     pub(crate) observed: Option<bool>,
+    /// [`atoll_placement::columns::Seen::parts`], the hash being `render`.
+    #[prost(uint32, tag = "8")]
+    pub(crate) seen: u32,
 }
 
-/// One object's reported state.
+/// One object's reported state at 65,536 destinations.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ColumnRow {
     #[prost(message, repeated, tag = "1")]
@@ -271,6 +290,9 @@ pub(crate) struct ColumnRow {
 pub(crate) struct FoldedRow {
     #[prost(uint64, tag = "1")]
     pub(crate) sequence: u64,
+    /// As [`ReportRow::known`].
+    #[prost(uint64, tag = "2")]
+    pub(crate) known: u64,
 }
 
 /// A message as a row.
@@ -302,26 +324,27 @@ pub(crate) fn render_from(bytes: &[u8]) -> atoll_placement::bundle::RenderHash {
 }
 
 impl ValueRow {
-    pub(crate) fn of(value: &atoll_placement::columns::Reported) -> Self {
+    pub(crate) fn of(value: &Reported, destinations: &Destinations) -> Self {
+        let (seen, render) = value.seen.parts();
         ValueRow {
-            render: Bytes::copy_from_slice(&value.render),
+            render: Bytes::copy_from_slice(&render),
             error: u32::from(value.error),
             message: value.message.to_string(),
             health: u32::from(value.health.code()),
             status: value.status.to_string(),
-            destinations: Bytes::new(),
+            destinations: set_to_bytes(destinations),
             observed: value.observed,
+            seen: u32::from(seen),
         }
     }
 
-    pub(crate) fn value(&self) -> atoll_placement::columns::Reported {
-        atoll_placement::columns::Reported {
-            render: render_from(&self.render),
+    pub(crate) fn value(&self) -> Reported {
+        let seen = u8::try_from(self.seen).unwrap_or(u8::MAX);
+        Reported {
+            seen: Seen::from_parts(seen, render_from(&self.render)),
             error: u8::try_from(self.error).unwrap_or(1),
             message: self.message.as_str().into(),
-            health: atoll_placement::health::Health::from_code(
-                u8::try_from(self.health).unwrap_or(1),
-            ),
+            health: Health::from_code(u8::try_from(self.health).unwrap_or(1)),
             observed: self.observed,
             status: self.status.as_str().into(),
         }
@@ -346,7 +369,13 @@ mod tests {
             tombstone("i", "c", "a").family(),
             tombstone("i", "c", "b").family()
         );
-        assert_ne!(column("c", "a").family(), column("c", "b").family());
+        assert_ne!(column("c", "a", 0).family(), column("c", "b", 0).family());
+        assert_ne!(column("c", "a", 0).family(), column("c", "a", 1).family());
+        let copy = atoll_wire::CopyId {
+            cluster: "c".into(),
+            uid: "a.b".into(),
+        };
+        assert_eq!(column_of(&column("c", "a.b", 7)), Some((copy, 7)));
         assert_ne!(
             assignment("c", "p", 0).family(),
             assignment("c", "p", 1).family()

@@ -16,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 
 use crate::ca::FleetCa;
+use crate::decide;
 use crate::feed::Feed;
 use crate::model::{PolicyIndex, World};
 use crate::rows;
@@ -95,6 +96,14 @@ impl Shared {
         writes: Vec<Write>,
     ) -> Result<Revision, AppendError> {
         self.store.append(Append { checks, writes }).await
+    }
+
+    /// Writes rows that only the fleet writes, in as many appends as they need.
+    pub(crate) async fn append_all(&self, writes: Vec<Write>) -> Result<(), AppendError> {
+        for part in decide::fit(writes) {
+            self.append(Vec::new(), part).await?;
+        }
+        Ok(())
     }
 
     /// Waits until what is in the log now has been decided, but not for long: who just registered an edge connects it at once.

@@ -132,12 +132,17 @@ pub fn chunks(set: &Destinations) -> Vec<u16> {
     found
 }
 
-/// The members that a set has in one chunk.
-pub fn in_chunk(set: &Destinations, chunk: u16) -> Destinations {
+/// All that there may be in one chunk.
+pub fn whole_chunk(chunk: u16) -> Destinations {
     let start = u32::from(chunk) * CHUNK;
     let mut whole = Destinations::new();
     whole.insert_range(start..=start + (CHUNK - 1));
-    whole & set
+    whole
+}
+
+/// The members that a set has in one chunk.
+pub fn in_chunk(set: &Destinations, chunk: u16) -> Destinations {
+    whole_chunk(chunk) & set
 }
 
 #[cfg(test)]

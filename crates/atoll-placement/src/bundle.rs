@@ -67,9 +67,21 @@ impl CopyFlags {
         }
     }
 
+    /// How many different ones there are.
+    pub const KINDS: usize = 8;
+
     /// As a small number, for compact tables.
     pub fn bits(self) -> u8 {
         u8::from(self.create_only) | u8::from(self.adopt) << 1 | u8::from(self.implicit) << 2
+    }
+
+    /// Reads [`CopyFlags::bits`].
+    pub fn from_bits(bits: u8) -> CopyFlags {
+        CopyFlags {
+            create_only: bits & 1 != 0,
+            adopt: bits & 2 != 0,
+            implicit: bits & 4 != 0,
+        }
     }
 }
 

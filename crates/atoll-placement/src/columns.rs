@@ -1,20 +1,65 @@
 //! Reported state as columns: for each payload object, value -> set of destinations. Never an entry per object and destination.
 //!
 //! Hot path (every status change): a set is a lookup among the few common values, one bit out and one bit in. Always true: a destination is in at most one value of a column, so
-//! that taking the old value out and putting the new one in keeps every count exact. Values are interned with reference counts; what no column holds is forgotten.
+//! that taking the old value out and putting the new one in keeps every count exact. Values are interned with reference counts; what no column holds is forgotten. A copy that looks
+//! different at every destination is one value all the same: [`Seen`] names the version that it was made from, not what it looks like.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::algebra::{Projection, Projections};
 use crate::bundle::RenderHash;
 use crate::health::Health;
 use crate::{Destination, Destinations};
+
+/// Which render a copy reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Seen {
+    /// One of an object that is the same everywhere, as it was reported.
+    Shared(RenderHash),
+    /// Of an object that is not: exactly what the destination should have of this version ([`crate::render::Renderer::content`]), as it is known now.
+    Version(RenderHash),
+    /// Of such an object: what the destination should not have (any more) of any version that is known. An exception: many of these are many values.
+    Other(RenderHash),
+}
+
+/// Stands for a render that is no longer known, and so equals none.
+pub const UNKNOWN: RenderHash = [0xff; 16];
+
+impl Seen {
+    /// Whether it is what is wanted: a version when copies `vary`, else a render.
+    pub fn is(self, wanted: RenderHash, vary: bool) -> bool {
+        match self {
+            Seen::Version(version) => vary && version == wanted,
+            Seen::Shared(render) | Seen::Other(render) => !vary && render == wanted,
+        }
+    }
+
+    /// As it is kept.
+    pub fn parts(self) -> (u8, RenderHash) {
+        match self {
+            Seen::Shared(hash) => (0, hash),
+            Seen::Version(hash) => (1, hash),
+            Seen::Other(hash) => (2, hash),
+        }
+    }
+
+    /// Reads [`Seen::parts`]. What cannot be read is a render that is not known.
+    pub fn from_parts(kind: u8, hash: RenderHash) -> Seen {
+        match kind {
+            0 => Seen::Shared(hash),
+            1 => Seen::Version(hash),
+            2 => Seen::Other(hash),
+            _ => Seen::Other(UNKNOWN),
+        }
+    }
+}
 
 /// What one copy reports, without what makes it unique.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Reported {
     /// The render that was last tried.
-    pub render: RenderHash,
+    pub seen: Seen,
     /// Why it is not applied; 0 when it is (the codes are `atoll_wire::ErrorKind`'s).
     pub error: u8,
     /// The error in words.
@@ -31,21 +76,36 @@ pub struct Reported {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(u32);
 
-/// The values in use, each with the number of copies that have it.
+#[derive(Debug)]
+struct Slot {
+    value: Arc<Reported>,
+    projection: Option<Arc<Projection>>,
+    /// How many copies have it.
+    copies: u64,
+}
+
+/// The values in use.
 #[derive(Debug, Default)]
 pub struct Values {
-    slots: Vec<Option<(Arc<Reported>, u64)>>,
+    slots: Vec<Option<Slot>>,
     ids: HashMap<Arc<Reported>, ValueId>,
     free: Vec<u32>,
+    projections: Projections,
 }
 
 impl Values {
+    fn slot(&self, id: ValueId) -> Option<&Slot> {
+        self.slots.get(id.0 as usize)?.as_ref()
+    }
+
     /// The value of an id that some column holds.
     pub fn get(&self, id: ValueId) -> Option<&Arc<Reported>> {
-        self.slots
-            .get(id.0 as usize)?
-            .as_ref()
-            .map(|(value, _)| value)
+        self.slot(id).map(|slot| &slot.value)
+    }
+
+    /// A value's projected status; `None` when it has none.
+    pub fn projection(&self, id: ValueId) -> Option<&Arc<Projection>> {
+        self.slot(id)?.projection.as_ref()
     }
 
     /// How many distinct values are in use.
@@ -58,15 +118,19 @@ impl Values {
         self.ids.is_empty()
     }
 
-    fn take(&mut self, value: Reported) -> ValueId {
-        if let Some(&id) = self.ids.get(&value) {
-            if let Some(Some((_, count))) = self.slots.get_mut(id.0 as usize) {
-                *count += 1;
+    fn take(&mut self, value: &Arc<Reported>, copies: u64) -> ValueId {
+        if let Some(&id) = self.ids.get(value) {
+            if let Some(Some(slot)) = self.slots.get_mut(id.0 as usize) {
+                slot.copies += copies;
             }
             return id;
         }
-        let value = Arc::new(value);
-        let slot = Some((value.clone(), 1));
+        let status = Some(&*value.status).filter(|status| !status.is_empty());
+        let slot = Some(Slot {
+            value: value.clone(),
+            projection: status.map(|status| self.projections.intern(status)),
+            copies,
+        });
         let id = match self.free.pop() {
             Some(index) => {
                 self.slots[index as usize] = slot;
@@ -77,19 +141,19 @@ impl Values {
                 ValueId((self.slots.len() - 1) as u32)
             }
         };
-        self.ids.insert(value, id);
+        self.ids.insert(value.clone(), id);
         id
     }
 
     fn release(&mut self, id: ValueId) {
-        let Some(slot) = self.slots.get_mut(id.0 as usize) else {
+        let Some(held) = self.slots.get_mut(id.0 as usize) else {
             return;
         };
-        let Some((value, count)) = slot else { return };
-        *count -= 1;
-        if *count == 0 {
-            self.ids.remove(value);
-            *slot = None;
+        let Some(slot) = held else { return };
+        slot.copies -= 1;
+        if slot.copies == 0 {
+            self.ids.remove(&slot.value);
+            *held = None;
             self.free.push(id.0);
         }
     }
@@ -100,11 +164,14 @@ const COMMON_FROM: u32 = 24;
 /// A column keeps at most so many bitmaps; every lookup may look at each.
 const MOST_COMMON: usize = 48;
 
+/// Sets of up to so many are looked up one by one.
+const FEW: u64 = 64;
+
 /// One payload object's reported state.
 #[derive(Debug, Default)]
 pub struct Column {
     common: Vec<(ValueId, Destinations)>,
-    rare: HashMap<u32, ValueId>,
+    rare: BTreeMap<u32, ValueId>,
     rare_counts: HashMap<ValueId, u32>,
 }
 
@@ -123,11 +190,11 @@ impl Column {
         &mut self,
         values: &mut Values,
         destination: Destination,
-        value: Option<Reported>,
+        value: Option<&Arc<Reported>>,
     ) -> bool {
         let old = self.get(destination);
-        if let (Some(old), Some(new)) = (old, &value)
-            && values.get(old).is_some_and(|held| held.as_ref() == new)
+        if let (Some(old), Some(new)) = (old, value)
+            && values.get(old).is_some_and(|held| held == new)
         {
             return false;
         }
@@ -135,7 +202,7 @@ impl Column {
             return false;
         }
         // Take the new one before the old one is released: an id is not reused in between.
-        let new = value.map(|value| values.take(value));
+        let new = value.map(|value| values.take(value, 1));
         if let Some(old) = old {
             self.remove(destination.0, old);
             values.release(old);
@@ -144,6 +211,31 @@ impl Column {
             self.insert(destination.0, new);
         }
         true
+    }
+
+    /// Enters what destinations reported of which nothing is known here yet.
+    pub fn fill(
+        &mut self,
+        values: &mut Values,
+        value: &Arc<Reported>,
+        destinations: &Destinations,
+    ) {
+        if destinations.is_empty() {
+            return;
+        }
+        let id = values.take(value, destinations.len());
+        if let Some((_, set)) = self.common.iter_mut().find(|(common, _)| *common == id) {
+            *set |= destinations;
+        } else if destinations.len() >= u64::from(COMMON_FROM)
+            && self.common.len() < MOST_COMMON
+            && !self.rare_counts.contains_key(&id)
+        {
+            self.common.push((id, destinations.clone()));
+        } else {
+            for destination in destinations {
+                self.insert(destination, id);
+            }
+        }
     }
 
     fn remove(&mut self, index: u32, id: ValueId) {
@@ -185,16 +277,61 @@ impl Column {
         }
     }
 
+    /// The distinct values.
+    pub fn values(&self) -> impl Iterator<Item = ValueId> {
+        let common = self.common.iter().map(|(id, _)| *id);
+        common.chain(self.rare_counts.keys().copied())
+    }
+
     /// Every value with the destinations that have it.
     pub fn sets(&self) -> Vec<(ValueId, Destinations)> {
-        let mut sets = self.common.clone();
+        self.sets_of(|_| true)
+    }
+
+    /// The values that a test is true of, with the destinations that have them.
+    pub fn sets_of(&self, test: impl Fn(ValueId) -> bool) -> Vec<(ValueId, Destinations)> {
+        let common = self.common.iter().filter(|(id, _)| test(*id));
+        let mut sets: Vec<(ValueId, Destinations)> = common.cloned().collect();
         let mut rare: HashMap<ValueId, Destinations> = HashMap::new();
-        for (destination, id) in &self.rare {
-            rare.entry(*id).or_default().insert(*destination);
+        let tested = self.rare_counts.keys().filter(|id| test(**id));
+        rare.extend(tested.map(|id| (*id, Destinations::new())));
+        if !rare.is_empty() {
+            for (destination, id) in &self.rare {
+                if let Some(set) = rare.get_mut(id) {
+                    set.insert(*destination);
+                }
+            }
         }
         sets.extend(rare);
         sets.sort_unstable_by_key(|(id, _)| *id);
         sets
+    }
+
+    /// What some destinations reported: cost follows from how many they are, or from the distinct values.
+    pub fn sets_within(&self, within: &Destinations) -> Vec<(ValueId, Destinations)> {
+        let mut sets: BTreeMap<ValueId, Destinations> = BTreeMap::new();
+        if within.len() <= FEW {
+            for destination in within {
+                if let Some(id) = self.get(Destination(destination)) {
+                    sets.entry(id).or_default().insert(destination);
+                }
+            }
+            return sets.into_iter().collect();
+        }
+        for (id, set) in &self.common {
+            let here = set & within;
+            if !here.is_empty() {
+                sets.insert(*id, here);
+            }
+        }
+        if let (Some(first), Some(last)) = (within.min(), within.max()) {
+            for (destination, id) in self.rare.range(first..=last) {
+                if within.contains(*destination) {
+                    sets.entry(*id).or_default().insert(*destination);
+                }
+            }
+        }
+        sets.into_iter().collect()
     }
 
     /// How many destinations have reported.
@@ -225,13 +362,31 @@ mod tests {
 
     fn reported(n: u8) -> Reported {
         Reported {
-            render: [n % 3; 16],
+            seen: Seen::Shared([n % 3; 16]),
             error: n % 2,
             message: "".into(),
             health: Health::Healthy,
             observed: (n > 2).then_some(n > 3),
             status: n.to_string().into(),
         }
+    }
+
+    #[test]
+    fn a_version_is_wanted_where_copies_vary_and_a_render_where_they_do_not() {
+        for (seen, vary, expected) in [
+            (Seen::Shared([1; 16]), false, true),
+            (Seen::Shared([1; 16]), true, false),
+            (Seen::Version([1; 16]), true, true),
+            (Seen::Version([1; 16]), false, false),
+            (Seen::Other([1; 16]), true, false),
+            (Seen::Other([1; 16]), false, true),
+            (Seen::Version([2; 16]), true, false),
+        ] {
+            assert_eq!(seen.is([1; 16], vary), expected, "{seen:?} {vary}");
+            let (kind, hash) = seen.parts();
+            assert_eq!(Seen::from_parts(kind, hash), seen);
+        }
+        assert_eq!(Seen::from_parts(9, [1; 16]), Seen::Other(UNKNOWN));
     }
 
     proptest! {
@@ -242,7 +397,7 @@ mod tests {
             let mut columns = [Column::default(), Column::default()];
             let mut model: BTreeMap<(u8, u32), u8> = BTreeMap::new();
             for (column, destination, value) in history {
-                let changed = columns[usize::from(column)].set(&mut values, Destination(destination), value.map(reported));
+                let changed = columns[usize::from(column)].set(&mut values, Destination(destination), value.map(|n| Arc::new(reported(n))).as_ref());
                 let before = match value {
                     Some(value) => model.insert((column, destination), value),
                     None => model.remove(&(column, destination)),
@@ -258,9 +413,23 @@ mod tests {
                         prop_assert_eq!(column.get(Destination(d)), Some(id));
                     }
                 }
+                for within in [(0..3u32).collect::<Destinations>(), (20..180).collect()] {
+                    let expected: Vec<_> = column.sets().into_iter().map(|(id, set)| (id, set & &within)).filter(|(_, set)| !set.is_empty()).collect();
+                    prop_assert_eq!(column.sets_within(&within), expected);
+                }
+                let distinct: std::collections::BTreeSet<_> = column.values().collect();
+                prop_assert_eq!(distinct, column.sets().into_iter().map(|(id, _)| id).collect());
                 prop_assert_eq!(column.len(), model.keys().filter(|(m, _)| usize::from(*m) == c).count() as u64);
             }
             prop_assert_eq!(&found, &model);
+            // Filled anew from what it says, a column says the same.
+            let mut again = Column::default();
+            for (id, set) in columns[0].sets() {
+                let value = values.get(id).unwrap().clone();
+                again.fill(&mut values, &value, &set);
+            }
+            prop_assert_eq!(again.sets(), columns[0].sets());
+            again.clear(&mut values);
             let distinct: std::collections::BTreeSet<u8> = model.values().copied().collect();
             prop_assert_eq!(values.len(), distinct.len());
             for column in &mut columns { column.clear(&mut values); }

@@ -164,6 +164,15 @@ impl Inventory {
         })
     }
 
+    /// Whether these are a destination's labels.
+    pub fn has_labels(&self, destination: Destination, labels: &Labels) -> bool {
+        let held = self.held.get(destination.0).map_or(0, |held| held.len());
+        held == labels.len()
+            && self
+                .labels(destination)
+                .all(|(key, value)| labels.get(key).is_some_and(|given| given == value))
+    }
+
     /// The value of one of a destination's labels.
     pub fn label(&self, destination: Destination, key: &str) -> Option<&str> {
         let found = self.labels(destination).find(|(k, _)| *k == key);

@@ -101,7 +101,10 @@ impl Absorb<'_> {
             return Ok(());
         };
         match (parts.group, parts.resource) {
-            (OCM, "managedclusters") => self.destination(&parts, row),
+            (OCM, "managedclusters") => {
+                self.world.told = self.world.told.max(revision);
+                self.destination(&parts, row)
+            }
             (CONTROL, "bindingpolicies") => self.policy(&parts, row, revision),
             (CONTROL, "customtransforms") | ("edge.atoll.dev", "customizers") => {
                 self.shape(&parts, row)
@@ -111,6 +114,7 @@ impl Absorb<'_> {
                 if parts.namespace == properties::NAMESPACE
                     && self.world.inventories.contains_key(parts.cluster) =>
             {
+                self.world.told = self.world.told.max(revision);
                 self.properties(&parts)
             }
             ("core.kcp.io", "logicalclusters") => {
@@ -191,6 +195,9 @@ impl Absorb<'_> {
             taints,
         } = new;
         state.last_seen = old.last_seen;
+        let (inventory, world) = (state.inventory.clone(), &*self.world);
+        let same = world.is_known_as(&inventory, index, &labels, &given);
+        let looked = (!same).then(|| world.own_renders(index));
         self.set_labels(index, &state, &labels, old.accepted != state.accepted);
         if old.purge != state.purge {
             for policy in self.policies_of(&state.inventory) {
@@ -205,7 +212,6 @@ impl Absorb<'_> {
         }
         destinations.set_resume(index, resume);
         self.mark_purging(index, state.purge);
-        let inventory = state.inventory.clone();
         if old.available != state.available {
             self.mark_available(index, state.available);
             self.choosers(&inventory, index);
@@ -213,6 +219,9 @@ impl Absorb<'_> {
         self.world.destinations.replace(index, state);
         self.given(&inventory, index, given);
         self.taint(&inventory, index, taints);
+        if let Some(looked) = looked {
+            self.world.look_changed(index, looked);
+        }
     }
 
     fn mark_purging(&mut self, index: Destination, purge: bool) {
@@ -288,11 +297,7 @@ impl Absorb<'_> {
         let before = self.selecting(&state.inventory, index);
         let name = state.inventory.clone();
         let inventory = self.world.inventories.entry(name).or_default();
-        let same = labels.len() == inventory.index.labels(index).count()
-            && inventory
-                .index
-                .labels(index)
-                .all(|(k, v)| labels.get(k).is_some_and(|l| l == v));
+        let same = inventory.index.has_labels(index, labels);
         inventory.index.set(index, labels, state.accepted);
         if !same {
             self.rendered_anew(&state.inventory, index);
@@ -357,9 +362,7 @@ impl Absorb<'_> {
         {
             self.pending.part(*policy, index);
         }
-        for column in self.world.columns.values_mut() {
-            column.set(&mut self.world.values, index, None);
-        }
+        self.world.forget_reports(index);
         self.world.tombstones.forget(index);
         self.pending.gone_destinations.push((index, state));
     }

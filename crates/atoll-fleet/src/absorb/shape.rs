@@ -138,11 +138,10 @@ impl Absorb<'_> {
             "ManagedCluster",
         )?;
         let config = source::config_of(self.snapshot, parts.cluster, parts.name)?;
-        self.given(
-            &parts.cluster.into(),
-            index,
-            Given::of(&value, config.as_ref()),
-        );
+        let looked = self.world.own_renders(index);
+        let given = Given::of(&value, config.as_ref());
+        self.given(&parts.cluster.into(), index, given);
+        self.world.look_changed(index, looked);
         Ok(())
     }
 

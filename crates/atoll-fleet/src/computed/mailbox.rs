@@ -218,11 +218,7 @@ impl View for Copies {
             Some(rendered) => rendered.ok()?.body.into(),
         };
         let mut value: Value = serde_json::from_slice(&body).ok()?;
-        let reported = world
-            .columns
-            .get(&index)
-            .and_then(|c| c.get(destination))
-            .and_then(|id| world.values.get(id));
+        let reported = world.reported_at(index, destination);
         if let Some(status) = reported
             .and_then(|v| serde_json::from_str::<Value>(&v.status).ok())
             .filter(Value::is_object)

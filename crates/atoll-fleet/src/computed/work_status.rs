@@ -3,6 +3,7 @@
 use atoll_kube::Status;
 use atoll_placement::Destination;
 use atoll_placement::place::ObjectIndex;
+use atoll_placement::summary::Standing;
 use atoll_registry::Object;
 use atoll_store::Revision;
 use serde_json::{Value, json};
@@ -66,12 +67,9 @@ impl View for WorkStatuses {
         };
         let wanted = world.desired_copy(destination, index)?;
         let object = world.objects.get(&index)?;
-        let reported = world
-            .columns
-            .get(&index)
-            .and_then(|c| c.get(destination))
-            .and_then(|id| world.values.get(id));
-        let current = reported.is_some_and(|v| v.error == 0 && v.render == wanted.render);
+        let reported = world.reported_at(index, destination);
+        let standing = wanted.judge(reported.map(|reported| reported.as_ref()));
+        let current = standing > Standing::Failed;
         let status: Value = reported
             .and_then(|v| serde_json::from_str(&v.status).ok())
             .unwrap_or_else(|| json!({}));

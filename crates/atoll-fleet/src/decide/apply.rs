@@ -8,7 +8,7 @@ use atoll_placement::{Destination, Destinations};
 use atoll_store::Revision;
 
 use super::Decision;
-use crate::model::{PolicyIndex, PolicyState, RevisionState, Tombstone, World};
+use crate::model::{Copies, PolicyIndex, PolicyState, RevisionState, Tombstone, World};
 use crate::shared::Shared;
 
 /// Lets the picture be what is durable. Returns whom to wake, and the bodies that nothing names any more.
@@ -20,6 +20,9 @@ pub(super) fn apply(
 ) -> (Destinations, Vec<BodyHash>) {
     let mut world = shared.world.write();
     let world = &mut *world;
+    let recount = world.policies.get(&index).map(|p| moving(p, &decision));
+    let recount = recount.unwrap_or_default();
+    world.count(&recount, false);
     let mut woken = Destinations::new();
     for tombstone in decision.tombstones {
         woken |= &tombstone.remove;
@@ -44,6 +47,8 @@ pub(super) fn apply(
     if let Some(cut) = cut.filter(|cut| cut.varies) {
         world.ensure_places(&cut.layers());
     }
+    let cut = decision.cut.as_ref();
+    let versions: Vec<ObjectIndex> = cut.iter().flat_map(|(_, cut)| cut.varying()).collect();
     let Some(policy) = world.policies.get_mut(&index) else {
         return (woken, Vec::new());
     };
@@ -118,28 +123,65 @@ pub(super) fn apply(
         .iter()
         .flat_map(|r| world.release_bodies(&r.cut))
         .collect();
-    for object in concerned {
-        if let Some(set) = touched.get(&object) {
-            shared.touched(object, set, revision.max(world.applied));
+    for object in &concerned {
+        if let Some(set) = touched.get(object) {
+            shared.touched(*object, set, revision.max(world.applied));
         }
-        if let Some(record) = world.objects.get_mut(&object) {
-            if named.contains(&object) {
+        if let Some(record) = world.objects.get_mut(object) {
+            if named.contains(object) {
                 record.policies.insert(index);
             } else {
                 record.policies.remove(&index);
             }
-            if touched.contains_key(&object) {
+            if touched.contains_key(object) {
                 for other in &record.policies {
                     shared.policy_status.add(*other);
                 }
             }
         }
+    }
+    world.count(&recount, true);
+    for object in versions {
+        world.see_exceptions(object);
+    }
+    let varying = touched.keys().filter(|o| world.varying.contains(o));
+    world.unchecked.extend(varying);
+    for object in concerned {
+        world.forget_checks(object);
         forget_settled(world, object);
     }
     if deleted {
         forget_policy(world, index);
     }
     (woken, free)
+}
+
+/// The copies that may stand otherwise afterwards.
+fn moving(policy: &PolicyState, decision: &Decision) -> Copies {
+    let mut found = Copies::new();
+    let moves = decision.transitions.iter().map(|t| &t.destinations);
+    let all = moves.fold(decision.gone.clone(), |all, set| all | set);
+    let mut add = |objects: &BTreeSet<ObjectIndex>, set: &Destinations| {
+        for object in objects.iter().filter(|_| !set.is_empty()) {
+            *found.entry(*object).or_default() |= set;
+        }
+    };
+    for (_, revision) in policy.in_use() {
+        add(&revision.cut.objects, &(&revision.assigned & &all));
+    }
+    for transition in &decision.transitions {
+        let new = decision
+            .cut
+            .as_ref()
+            .filter(|(o, _)| Some(*o) == transition.to);
+        let held = transition.to.and_then(|o| policy.revisions.get(&o));
+        let to = new.map(|(_, cut)| cut).or(held.map(|r| &r.cut));
+        add(
+            &to.map(|cut| cut.objects.clone()).unwrap_or_default(),
+            &transition.destinations,
+        );
+    }
+    found
 }
 
 /// Whether a policy selects an object or has it in a revision.

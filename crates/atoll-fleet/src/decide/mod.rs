@@ -24,7 +24,7 @@ use atoll_store::{AppendError, At, Revision, Snapshot, Write};
 use bytes::Bytes;
 
 pub(crate) use apply::forget_settled;
-pub(crate) use write::tombstone_write;
+pub(crate) use write::{fit, tombstone_write};
 
 use crate::absorb::{Absorb, Pending, Scope};
 use crate::farewell;

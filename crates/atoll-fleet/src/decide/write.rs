@@ -32,7 +32,7 @@ pub(super) fn batches(world: &World, index: PolicyIndex, decision: &Decision) ->
 }
 
 /// Parts writes so that each part fits one append.
-pub(super) fn fit(writes: Vec<Write>) -> Vec<Vec<Write>> {
+pub(crate) fn fit(writes: Vec<Write>) -> Vec<Vec<Write>> {
     let mut parts = Vec::new();
     let (mut part, mut bytes) = (Vec::new(), 0);
     for write in writes {

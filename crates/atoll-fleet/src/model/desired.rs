@@ -17,6 +17,7 @@ use super::{Content, Cut, Entry, PolicyIndex, World};
 pub(crate) struct DesiredCopy {
     pub(crate) flags: CopyFlags,
     pub(crate) content: Arc<Content>,
+    /// Of a copy that is not the same everywhere: its version.
     pub(crate) render: RenderHash,
 }
 
@@ -105,23 +106,15 @@ impl World {
                 (_, None) => {}
             }
         }
-        if let Some(copy) = &mut found {
-            copy.render = self.render_at(destination, copy);
-        }
         found
     }
 
-    /// Which render of an object is expected where, by all policies together.
-    pub(crate) fn wanted_renders(&self, index: ObjectIndex) -> Vec<(RenderHash, Destinations)> {
-        let copies = self.wanted_copies(index).into_iter();
-        copies
-            .flat_map(|(copy, set)| self.classes(&copy, &set))
-            .map(|(render, set, _)| (render, set))
-            .collect()
-    }
-
-    /// Which copy of an object is wanted where, by all policies together.
-    pub(super) fn wanted_copies(&self, index: ObjectIndex) -> Vec<(DesiredCopy, Destinations)> {
+    /// Which copy of an object is wanted at which of some destinations, by all policies together.
+    pub(super) fn wanted_within(
+        &self,
+        index: ObjectIndex,
+        within: &Destinations,
+    ) -> Vec<(DesiredCopy, Destinations)> {
         let Some(object) = self.objects.get(&index) else {
             return Vec::new();
         };
@@ -131,7 +124,10 @@ impl World {
                 let Some(entry) = revision.cut.entries.get(&index) else {
                     continue;
                 };
-                let mut rest = revision.assigned.clone();
+                let mut rest = &revision.assigned & within;
+                if rest.is_empty() {
+                    continue;
+                }
                 let mut split = Vec::new();
                 for (other, set) in &mut groups {
                     let both = &*set & &rest;

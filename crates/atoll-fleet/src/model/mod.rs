@@ -3,17 +3,19 @@
 //! Always true: it holds only what is durable (the engine changes it after the append), so whatever a session reads here may leave the process. Per destination there
 //! are its name and labels; per object and policy a record; per object *and* destination nothing but bits.
 
+mod checks;
 mod desired;
 mod destinations;
 mod object;
 mod policy;
+mod reported;
 mod tombstones;
 mod vary;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use atoll_placement::bundle::{BodyHash, CopyFlags};
+use atoll_placement::bundle::BodyHash;
 use atoll_placement::choose::signal::Signals;
 use atoll_placement::choose::taint::Taints;
 use atoll_placement::columns::{Column, Values};
@@ -25,10 +27,12 @@ use atoll_placement::{Destination, Destinations};
 use atoll_store::{Key, Revision};
 use atoll_wire::{CopyId, ObjectRef};
 
+pub(crate) use checks::{Checks, Made};
 pub(crate) use desired::{DesiredCopy, joined};
 pub(crate) use destinations::{DestinationState, DestinationTable, Registration};
 pub(crate) use object::{Content, Form, PayloadObject};
 pub(crate) use policy::{Cut, Entry, PolicyIndex, PolicyState, RevisionState};
+pub(crate) use reported::Copies;
 pub(crate) use tombstones::{Tombstone, Tombstones};
 pub(crate) use vary::Shaping;
 
@@ -77,6 +81,22 @@ pub(crate) struct World {
     pub(crate) tombstones: Tombstones,
     pub(crate) columns: HashMap<ObjectIndex, Column>,
     pub(crate) values: Values,
+    /// Objects some of whose kept revisions do not make the same copies everywhere.
+    pub(crate) varying: BTreeSet<ObjectIndex>,
+    /// When something about a destination was written last.
+    pub(crate) told: Revision,
+    /// How often something changed of what such copies depend on.
+    pub(crate) looks: u64,
+    /// Copies that ceased to be what their column's row says, or are again, because their destination changed.
+    pub(crate) moved: Copies,
+    /// Destinations of which it is not known any more what they reported.
+    pub(crate) doubted: Destinations,
+    /// Which copies can be made.
+    pub(crate) checks: Checks,
+    /// Objects with copies of which that is not known yet.
+    pub(crate) unchecked: BTreeSet<ObjectIndex>,
+    /// Objects that are forgotten, and whose columns' rows are to go.
+    pub(crate) dropped: Vec<(ObjectIndex, CopyId)>,
     /// When something was last reported about an object, since this start.
     pub(crate) reported: HashMap<ObjectIndex, Revision>,
     pub(crate) connected: Destinations,
@@ -136,7 +156,8 @@ impl World {
             if self.by_key.get(&object.key) == Some(&index) {
                 self.by_key.remove(&object.key);
             }
-            self.by_copy.remove(&object.copy);
+            let copy = object.copy.clone();
+            self.by_copy.remove(&copy);
             self.objects.remove(&index);
             self.reported.remove(&index);
             self.blocked.retain(|_, objects| {
@@ -144,8 +165,13 @@ impl World {
                 !objects.is_empty()
             });
             self.raw.remove(&index);
+            self.varying.remove(&index);
+            self.unchecked.remove(&index);
+            self.checks.remove(index);
+            self.moved.remove(&index);
             if let Some(mut column) = self.columns.remove(&index) {
                 column.clear(&mut self.values);
+                self.dropped.push((index, copy));
             }
         }
     }
@@ -162,10 +188,13 @@ impl World {
         }
     }
 
-    /// Counts the bodies that a revision names.
+    /// Counts the bodies that a revision names, and remembers which of its objects vary.
     pub(crate) fn hold_bodies(&mut self, cut: &Cut) {
-        for entry in cut.entries.values() {
+        for (object, entry) in &cut.entries {
             *self.bodies.entry(entry.content.body).or_default() += 1;
+            if entry.content.vary.is_some() {
+                self.varying.insert(*object);
+            }
         }
     }
 
@@ -242,14 +271,5 @@ impl World {
     /// A destination of an inventory by its name.
     pub(crate) fn destination(&self, inventory: &str, name: &str) -> Option<Destination> {
         self.destinations.by_name(inventory, name)
-    }
-}
-
-/// Reads [`CopyFlags::bits`].
-pub(crate) fn flags_from(bits: u32) -> CopyFlags {
-    CopyFlags {
-        create_only: bits & 1 != 0,
-        adopt: bits & 2 != 0,
-        implicit: bits & 4 != 0,
     }
 }

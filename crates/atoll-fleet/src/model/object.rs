@@ -81,6 +81,21 @@ impl Content {
         )
     }
 
+    /// Whether its copies are the same, whenever it was read.
+    pub(crate) fn looks_like(&self, other: &Content) -> bool {
+        (
+            self.body,
+            self.replace,
+            &self.edge_owned,
+            &self.initial_only,
+        ) == (
+            other.body,
+            other.replace,
+            &other.edge_owned,
+            &other.initial_only,
+        )
+    }
+
     /// As a revision's row remembers it.
     pub(crate) fn from_row(row: &EntryRow, vary: Option<Arc<Renderer>>) -> Self {
         Content {

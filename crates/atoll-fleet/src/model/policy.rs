@@ -12,6 +12,7 @@ use atoll_placement::bundle::{CopyFlags, RenderHash};
 use atoll_placement::place::{Held, ObjectIndex};
 use atoll_placement::policy::{Modulation, Policy};
 use atoll_placement::render::Layer;
+use atoll_placement::summary::Counts;
 use atoll_placement::{Destination, Destinations};
 use atoll_store::Revision;
 use serde_json::Value;
@@ -76,6 +77,14 @@ impl Cut {
 }
 
 impl Cut {
+    /// The objects whose copies are not the same everywhere.
+    pub(crate) fn varying(&self) -> impl Iterator<Item = ObjectIndex> {
+        let varying = |(object, entry): (&ObjectIndex, &Entry)| {
+            entry.content.vary.is_some().then_some(*object)
+        };
+        self.entries.iter().filter_map(varying)
+    }
+
     /// The layers that shape its copies.
     pub(crate) fn layers(&self) -> Vec<Arc<Layer>> {
         let renderers = self
@@ -133,6 +142,8 @@ pub(crate) struct PolicyState {
     pub(crate) wake: Option<Timestamp>,
     /// (when, copies, destinations) removed by change a short time ago.
     pub(crate) recent: VecDeque<(i64, u64, u64)>,
+    /// How its copies stand, kept by [`super::World::recounted`].
+    pub(crate) counts: Counts,
     /// The revision of the last change that anything computed from it can show.
     pub(crate) changed: Revision,
 }
@@ -162,6 +173,7 @@ impl PolicyState {
             unsatisfied: Vec::new(),
             wake: None,
             recent: VecDeque::new(),
+            counts: Counts::default(),
             changed,
         }
     }
@@ -212,6 +224,21 @@ impl PolicyState {
             }
         }
         placed
+    }
+
+    /// How many of some destinations have an object of this policy, at whatever revision.
+    pub(crate) fn placed_of(&self, object: ObjectIndex, within: &Destinations) -> u64 {
+        self.in_use()
+            .filter(|(_, r)| r.cut.objects.contains(&object))
+            .map(|(_, r)| r.assigned.intersection_len(within))
+            .sum()
+    }
+
+    /// How many of its copies are at some destinations.
+    pub(crate) fn copies_at(&self, within: &Destinations) -> u64 {
+        self.in_use()
+            .map(|(_, r)| r.cut.objects.len() as u64 * r.assigned.intersection_len(within))
+            .sum()
     }
 
     /// Objects of the newest revision and of those that somebody has.

@@ -13,6 +13,7 @@ use atoll_placement::choose::Candidates;
 use atoll_placement::choose::candidates::Sight;
 use atoll_placement::choose::expression::Facts;
 use atoll_placement::choose::signal::Signals;
+use atoll_placement::inventory::Labels;
 use atoll_placement::place::ObjectIndex;
 use atoll_placement::render::properties::{CLUSTER_NAME, Groups};
 use atoll_placement::render::{
@@ -24,9 +25,6 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{DesiredCopy, DestinationTable, InventoryState, World};
-
-/// Classes of one object whose renders are looked at when faults are asked for.
-const MOST_CLASSES: usize = 10_000;
 
 /// What shapes copies in one payload workspace, beside the objects.
 #[derive(Debug, Default)]
@@ -136,12 +134,7 @@ impl World {
         }
     }
 
-    fn input<'a>(
-        &'a self,
-        destination: Destination,
-        copy: &'a DesiredCopy,
-    ) -> Option<(&'a Arc<Renderer>, Input)> {
-        let renderer = copy.content.vary.as_ref()?;
+    fn input(&self, destination: Destination, renderer: &Renderer) -> Option<Input> {
         let state = self.destinations.get(&destination)?;
         let inventory = self.inventories.get(&state.inventory)?;
         let known = self.known_of(inventory);
@@ -149,15 +142,26 @@ impl World {
             properties: &known,
             places: &inventory.places,
         };
-        Some((renderer, renderer.input(destination, around)))
+        Some(renderer.input(destination, around))
+    }
+
+    /// The render hash of what a renderer makes at one destination.
+    pub(super) fn render_of(
+        &self,
+        destination: Destination,
+        renderer: &Renderer,
+        flags: CopyFlags,
+    ) -> Option<RenderHash> {
+        let input = self.input(destination, renderer)?;
+        Some(personal_hash(renderer, &input, flags))
     }
 
     /// The render hash of a copy at one destination.
     pub(crate) fn render_at(&self, destination: Destination, copy: &DesiredCopy) -> RenderHash {
-        match self.input(destination, copy) {
-            Some((renderer, input)) => personal_hash(renderer, &input, copy.flags),
-            None => copy.render,
-        }
+        let renderer = copy.content.vary.as_ref();
+        renderer
+            .and_then(|renderer| self.render_of(destination, renderer, copy.flags))
+            .unwrap_or(copy.render)
     }
 
     /// A copy that is not the same everywhere, made for one destination; `None` for one that is.
@@ -166,54 +170,8 @@ impl World {
         destination: Destination,
         copy: &DesiredCopy,
     ) -> Option<Result<Rendered, RenderError>> {
-        let (renderer, input) = self.input(destination, copy)?;
-        Some(renderer.render(&input))
-    }
-
-    /// Which render of a copy is expected where, and where it cannot be made: why.
-    pub(super) fn classes(
-        &self,
-        copy: &DesiredCopy,
-        within: &Destinations,
-    ) -> Vec<(RenderHash, Destinations, Option<RenderError>)> {
-        let Some(renderer) = &copy.content.vary else {
-            return vec![(copy.render, within.clone(), None)];
-        };
-        let mut found = Vec::new();
-        for inventory in self.inventories.values() {
-            let here = within & inventory.index.all();
-            if here.is_empty() {
-                continue;
-            }
-            let known = self.known_of(inventory);
-            let around = Around {
-                properties: &known,
-                places: &inventory.places,
-            };
-            for (at, class) in renderer.classes(&here, around).into_iter().enumerate() {
-                let hash = personal_hash(renderer, &class.input, copy.flags);
-                let fault = (at < MOST_CLASSES)
-                    .then(|| renderer.render(&class.input).err())
-                    .flatten();
-                found.push((hash, class.destinations, fault));
-            }
-        }
-        found
-    }
-
-    /// Where copies of an object cannot be made, and why.
-    pub(crate) fn faults(&self, object: ObjectIndex) -> Vec<(RenderError, Destinations)> {
-        let mut faults: BTreeMap<RenderError, Destinations> = BTreeMap::new();
-        for (copy, set) in self.wanted_copies(object) {
-            if copy.content.vary.is_some() {
-                for (_, set, fault) in self.classes(&copy, &set) {
-                    if let Some(fault) = fault {
-                        *faults.entry(fault).or_default() |= set;
-                    }
-                }
-            }
-        }
-        faults.into_iter().collect()
+        let renderer = copy.content.vary.as_ref()?;
+        Some(renderer.render(&self.input(destination, renderer)?))
     }
 
     /// Forgets for whom layers act that no recipe and no Customizer has any more.
@@ -289,6 +247,31 @@ impl World {
         if let Some(state) = self.inventories.get_mut(inventory) {
             state.places = places;
         }
+    }
+
+    /// Whether nothing that copies may depend on is known of a destination otherwise than so.
+    pub(crate) fn is_known_as(
+        &self,
+        inventory: &str,
+        destination: Destination,
+        labels: &Labels,
+        given: &Given,
+    ) -> bool {
+        let Some(state) = self.inventories.get(inventory) else {
+            return false;
+        };
+        let held = |source| state.properties.all(destination, source);
+        let same = |source, new: &BTreeMap<String, String>| {
+            let held = held(source);
+            held.len() == new.len()
+                && held
+                    .iter()
+                    .all(|(k, v)| new.get(&**k).is_some_and(|n| n == v))
+        };
+        state.index.has_labels(destination, labels)
+            && same(Source::ConfigMap, &given.config)
+            && same(Source::Annotation, &given.annotations)
+            && same(Source::Claim, &given.claims)
     }
 
     /// What the sources other than labels say of a destination. True when anything changed.

@@ -3,6 +3,7 @@
 //! Hot path. Two destinations that had the same and should have the same are sent one list of items, made once. Tombstones come before items, and only the last part of what is sent
 //! completes what its cursor says.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,9 +14,9 @@ use atoll_wire::{Cursor, Desired, Item, RemovalMode, Tombstone};
 use bytes::Bytes;
 
 use super::logical::{Address, Logical, Mode, Sent};
-use super::vector::{Vector, Wanted};
+use super::vector::{Own, Vector, Wanted};
 use super::{End, Stream};
-use crate::model::{DesiredCopy, World};
+use crate::model::{DesiredCopy, Made, World};
 use crate::shared::Shared;
 
 /// Destinations that are looked at under one lock.
@@ -35,6 +36,13 @@ struct Difference {
 /// From which vector (0: nothing) to which, by their addresses; and whether that is all.
 type Way = (usize, usize, bool);
 
+/// One destination, and what is its own there.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    destination: Destination,
+    own: &'a Own,
+}
+
 /// What was found for a look at several destinations.
 struct Finder<'a> {
     shared: &'a Shared,
@@ -45,6 +53,8 @@ struct Finder<'a> {
     kept: Vec<Arc<Vector>>,
     by_tombstone: HashMap<(ObjectIndex, bool), usize>,
     found: Difference,
+    /// What came of making copies that are not the same everywhere.
+    made: RefCell<Vec<Made>>,
 }
 
 impl Stream {
@@ -61,14 +71,19 @@ impl Stream {
     }
 
     fn difference(&mut self, destinations: &[Destination]) -> Difference {
-        let world = self.shared.world.read();
-        let mut finder = Finder::new(&self.shared, &world);
+        let shared = self.shared.clone();
+        let world = shared.world.read();
+        let mut finder = Finder::new(&shared, &world);
         for destination in destinations {
             if let Some(logical) = self.carried.get_mut(destination) {
                 finder.look(*destination, logical);
             }
         }
-        finder.found
+        let (found, made) = (finder.found, finder.made.into_inner());
+        let looks = world.looks;
+        drop(world);
+        shared.note_made(made, looks);
+        found
     }
 
     async fn send(&self, difference: Difference) -> Result<(), End> {
@@ -116,6 +131,7 @@ impl<'a> Finder<'a> {
                 cursor: shared.cursor(world.applied),
                 ..Difference::default()
             },
+            made: RefCell::default(),
         }
     }
 
@@ -125,8 +141,7 @@ impl<'a> Finder<'a> {
             Mode::Held => self.introduce(destination, logical),
             Mode::Live => {
                 let vector = self.shared.vectors.of(self.world, destination);
-                let vectors = &self.shared.vectors;
-                let wanted = vectors.wanted_at(self.world, &vector, destination);
+                let wanted = self.shared.vectors.wanted(self.world, &vector);
                 self.bury(destination, logical, &wanted);
                 self.follow(destination, logical, vector, &wanted);
             }
@@ -179,39 +194,54 @@ impl<'a> Finder<'a> {
         to: Arc<Vector>,
         wanted: &Wanted,
     ) {
-        let own_differ = logical.personal != wanted.personal;
+        let own = wanted.own(self.world, destination);
+        let at = At {
+            destination,
+            own: &own,
+        };
         let from = match &logical.sent {
-            Sent::All(from) if Arc::ptr_eq(from, &to) && !own_differ => return,
+            Sent::All(from) if Arc::ptr_eq(from, &to) && logical.personal == own.mark => return,
             Sent::All(from) => Some(from.clone()),
             Sent::Copies(sent) if sent.is_empty() => None,
             Sent::Copies(sent) => {
-                let items = items(
-                    self.world,
-                    &wanted.copies,
-                    Some(destination),
-                    |index, copy| sent.get(index) != Some(&copy.render),
-                );
+                let items = self.items(&wanted.copies, Some(at), |index, copy| {
+                    sent.get(index) != Some(&own.render(*index, copy))
+                });
                 self.found.items.push((items, true, vec![logical.address]));
                 logical.sent = Sent::All(to);
-                logical.personal = wanted.personal;
+                logical.personal = own.mark;
                 return;
             }
         };
-        let own = if own_differ {
-            items(self.world, &wanted.copies, Some(destination), |_, copy| {
-                copy.content.vary.is_some()
-            })
-        } else {
-            Arc::default()
-        };
+        let items = self.own_items(logical, wanted, from.as_ref(), at);
         if from.as_ref().is_none_or(|from| !Arc::ptr_eq(from, &to)) {
-            self.go(from, &to, wanted, logical.address, own.is_empty());
+            self.go(from, &to, wanted, logical.address, items.is_empty());
         }
-        if !own.is_empty() {
-            self.found.items.push((own, true, vec![logical.address]));
+        if !items.is_empty() {
+            self.found.items.push((items, true, vec![logical.address]));
         }
         logical.sent = Sent::All(to);
-        logical.personal = wanted.personal;
+        logical.personal = own.mark;
+    }
+
+    /// The items of a destination's own copies that are different from what it was sent of a vector (`None`: nothing).
+    fn own_items(
+        &self,
+        logical: &Logical,
+        wanted: &Wanted,
+        from: Option<&Arc<Vector>>,
+        at: At<'_>,
+    ) -> Arc<[Item]> {
+        if at.own.mark == logical.personal {
+            return Arc::default();
+        }
+        let had = from.map(|from| self.shared.vectors.wanted(self.world, from));
+        // While nothing that they depend on changed, what was sent is known by its version.
+        let had = had.filter(|had| had.own(self.world, at.destination).mark == logical.personal);
+        self.items(&wanted.copies, Some(at), |index, copy| {
+            let had = had.as_ref().and_then(|had| had.copies.get(index));
+            copy.content.vary.is_some() && had.map(|had| had.render) != Some(copy.render)
+        })
     }
 
     /// The way from one vector to another, the same for all who go it; what varies is not in it.
@@ -231,7 +261,7 @@ impl<'a> Finder<'a> {
                 let had = from
                     .as_ref()
                     .map(|from| self.shared.vectors.wanted(self.world, from));
-                let items = items(self.world, &wanted.copies, None, |index, copy| {
+                let items = self.items(&wanted.copies, None, |index, copy| {
                     let had = had.as_ref().and_then(|had| had.copies.get(index));
                     had.map(|c| c.render) != Some(copy.render)
                 });
@@ -248,83 +278,88 @@ impl<'a> Finder<'a> {
     /// What is new to an agent whose past is not known here; what it has stays as it is.
     fn introduce(&mut self, destination: Destination, logical: &mut Logical) {
         let vector = self.shared.vectors.of(self.world, destination);
-        let vectors = &self.shared.vectors;
-        let wanted = vectors.wanted_at(self.world, &vector, destination);
+        let wanted = self.shared.vectors.wanted(self.world, &vector);
+        let own = wanted.own(self.world, destination);
+        let at = At {
+            destination,
+            own: &own,
+        };
         let introduced = std::mem::take(&mut logical.rare().introduced);
         let mut sent = match &mut logical.sent {
             Sent::Copies(sent) => std::mem::take(sent),
             Sent::All(_) => BTreeMap::new(),
         };
-        let items = items(
-            self.world,
-            &wanted.copies,
-            Some(destination),
-            |index, copy| match sent.get(index) {
+        let items = self.items(&wanted.copies, Some(at), |index, copy| {
+            match sent.get(index) {
                 None => true,
-                Some(render) => introduced.contains(index) && *render != copy.render,
-            },
-        );
+                Some(render) => introduced.contains(index) && *render != own.render(*index, copy),
+            }
+        });
         let rare = logical.rare();
         rare.introduced = introduced;
         for item in items.iter() {
             let index = item.copy.as_ref().and_then(|c| self.world.by_copy.get(c));
             if let Some((index, copy)) = index.and_then(|i| wanted.copies.get_key_value(i)) {
                 rare.introduced.insert(*index);
-                sent.insert(*index, copy.render);
+                sent.insert(*index, own.render(*index, copy));
             }
         }
         logical.sent = Sent::Copies(sent);
         self.found.items.push((items, false, vec![logical.address]));
     }
-}
 
-/// The items of those copies that are news, in apply order; those that vary only for one destination. What cannot be rendered is left out: what is there stays.
-fn items(
-    world: &World,
-    copies: &BTreeMap<ObjectIndex, DesiredCopy>,
-    at: Option<Destination>,
-    news: impl Fn(&ObjectIndex, &DesiredCopy) -> bool,
-) -> Arc<[Item]> {
-    let mut items: Vec<Item> = copies
-        .iter()
-        .filter(|(index, copy)| news(index, copy))
-        .filter_map(|(index, copy)| item(world, *index, copy, at))
-        .collect();
-    items.sort_by(|a, b| (a.order, &a.object).cmp(&(b.order, &b.object)));
-    items.into()
-}
-
-fn item(
-    world: &World,
-    index: ObjectIndex,
-    copy: &DesiredCopy,
-    at: Option<Destination>,
-) -> Option<Item> {
-    let object = world.objects.get(&index)?;
-    let content = &copy.content;
-    let mut item = Item {
-        copy: Some(object.copy.clone()),
-        object: Some(object.reference.clone()),
-        order: u32::from(object.order.0),
-        render_hash: Bytes::copy_from_slice(&copy.render),
-        body_hash: Bytes::copy_from_slice(&content.body),
-        body_size: content.size,
-        create_only: copy.flags.create_only,
-        adopt: copy.flags.adopt,
-        replace: content.replace,
-        implicit: copy.flags.implicit,
-        edge_owned: content.edge_owned.clone(),
-        initial_only: content.initial_only.clone(),
-        body: Bytes::new(),
-    };
-    if content.vary.is_some() {
-        let rendered = world.rendered_at(at?, copy)?.ok()?;
-        item.body_hash = Bytes::copy_from_slice(&rendered.body_hash);
-        item.body_size = u32::try_from(rendered.body.len()).unwrap_or(u32::MAX);
-        item.replace = rendered.replace;
-        item.edge_owned = rendered.edge_owned;
-        item.initial_only = rendered.initial_only;
-        item.body = rendered.body.into();
+    /// The items of those copies that are news, in apply order; those that vary only for one destination. What cannot be rendered is left out: what is there stays.
+    fn items(
+        &self,
+        copies: &BTreeMap<ObjectIndex, DesiredCopy>,
+        at: Option<At<'_>>,
+        news: impl Fn(&ObjectIndex, &DesiredCopy) -> bool,
+    ) -> Arc<[Item]> {
+        let mut items: Vec<Item> = copies
+            .iter()
+            .filter(|(index, copy)| news(index, copy))
+            .filter_map(|(index, copy)| self.item(*index, copy, at))
+            .collect();
+        items.sort_by(|a, b| (a.order, &a.object).cmp(&(b.order, &b.object)));
+        items.into()
     }
-    Some(item)
+
+    fn item(&self, index: ObjectIndex, copy: &DesiredCopy, at: Option<At<'_>>) -> Option<Item> {
+        let object = self.world.objects.get(&index)?;
+        let content = &copy.content;
+        let mut item = Item {
+            copy: Some(object.copy.clone()),
+            object: Some(object.reference.clone()),
+            order: u32::from(object.order.0),
+            render_hash: Bytes::copy_from_slice(&copy.render),
+            body_hash: Bytes::copy_from_slice(&content.body),
+            body_size: content.size,
+            create_only: copy.flags.create_only,
+            adopt: copy.flags.adopt,
+            replace: content.replace,
+            implicit: copy.flags.implicit,
+            edge_owned: content.edge_owned.clone(),
+            initial_only: content.initial_only.clone(),
+            body: Bytes::new(),
+        };
+        if content.vary.is_some() {
+            let At { destination, own } = at?;
+            let rendered = self.world.rendered_at(destination, copy)?;
+            self.made.borrow_mut().push(Made {
+                object: index,
+                version: copy.render,
+                destination,
+                fault: rendered.as_ref().err().cloned(),
+            });
+            let rendered = rendered.ok()?;
+            item.render_hash = Bytes::copy_from_slice(&own.render(index, copy));
+            item.body_hash = Bytes::copy_from_slice(&rendered.body_hash);
+            item.body_size = u32::try_from(rendered.body.len()).unwrap_or(u32::MAX);
+            item.replace = rendered.replace;
+            item.edge_owned = rendered.edge_owned;
+            item.initial_only = rendered.initial_only;
+            item.body = rendered.body.into();
+        }
+        Some(item)
+    }
 }

@@ -1,8 +1,9 @@
 //! What an agent reports, as changes for the log. An edge speaks only of what is placed on it.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use atoll_placement::columns::Reported;
+use atoll_placement::columns::{Reported, Seen, UNKNOWN};
 use atoll_placement::place::ObjectIndex;
 use atoll_placement::{Destination, health, project};
 use atoll_wire::{
@@ -47,11 +48,14 @@ impl Stream {
                         continue;
                     }
                     let shown = !copy.status.is_empty() && wants_status(&world, index);
+                    let render = rows::render_from(&copy.render_hash);
+                    let seen = world.see(*destination, index, desired, render);
                     changes.push(Change {
                         destination: *destination,
                         object: index,
-                        copy: id.clone(),
-                        value: Some(reported(&world, index, desired, copy)),
+                        value: Some(Arc::new(reported(&world, index, desired, copy, seen))),
+                        render,
+                        looks: world.looks,
                         raw: shown.then(|| copy.status.clone()),
                     });
                 }
@@ -115,15 +119,13 @@ impl Stream {
         };
         let index = self.shared.world.read().by_copy.get(&copy).copied();
         let changes = index.into_iter().flat_map(|object| {
-            about.iter().map({
-                let copy = &copy;
-                move |destination| Change {
-                    destination: *destination,
-                    object,
-                    copy: copy.clone(),
-                    value: None,
-                    raw: None,
-                }
+            about.iter().map(move |destination| Change {
+                destination: *destination,
+                object,
+                value: None,
+                render: UNKNOWN,
+                looks: 0,
+                raw: None,
             })
         });
         let changes = changes.collect();
@@ -166,6 +168,7 @@ fn reported(
     index: ObjectIndex,
     wanted: Option<&DesiredCopy>,
     copy: &CopyReport,
+    seen: Seen,
 ) -> Reported {
     let status: Value = serde_json::from_slice(&copy.status).unwrap_or(Value::Null);
     let (group, resource) = world.objects.get(&index).map_or(("", ""), |o| {
@@ -179,7 +182,7 @@ fn reported(
         message.truncate(end);
     }
     Reported {
-        render: rows::render_from(&copy.render_hash),
+        seen,
         error,
         message: message.into(),
         health: if error == 0 {

@@ -56,7 +56,7 @@ pub(super) struct Logical {
     pub(super) address: Address,
     pub(super) mode: Mode,
     pub(super) sent: Sent,
-    /// [`super::vector::Wanted::personal`] of what was sent.
+    /// [`super::vector::Own::mark`] of what was sent.
     pub(super) personal: u64,
     rare: Option<Box<Rare>>,
 }

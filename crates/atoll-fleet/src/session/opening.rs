@@ -103,7 +103,8 @@ struct Opened {
     destination: Destination,
     address: Address,
     resumption: Resumption,
-    known: bool,
+    /// The agent is to report everything that it has.
+    everything: bool,
     /// The agent has something, and not what it should.
     differs: bool,
     /// Of the destinations that the agent asked after, those that there are not (any more).
@@ -201,11 +202,12 @@ impl Stream {
             let known = hello.cursor.as_ref().is_none_or(|c| self.shared.knows(c));
             let held = SetDigest::from_bytes(&hello.digest).unwrap_or_default();
             let vector = self.shared.vectors.of(&world, destination);
-            let wanted = self.shared.vectors.wanted_at(&world, &vector, destination);
+            let wanted = self.shared.vectors.wanted(&world, &vector);
+            let own = wanted.own(&world, destination);
             let others = hello.others.into_iter().take(MOST_OTHERS);
             let gone = others.filter(|uid| world.destinations.by_uid(uid).is_none());
             let gone = gone.collect();
-            let current = held == wanted.digest;
+            let current = held == wanted.digest(&world, &own);
             let empty = held == SetDigest::EMPTY;
             let (mode, sent) = if current {
                 (Mode::Live, Sent::All(vector))
@@ -216,7 +218,7 @@ impl Stream {
             };
             let mut logical = Logical::new(address, mode, sent);
             if current {
-                logical.personal = wanted.personal;
+                logical.personal = own.mark;
             }
             if let Some(cursor) = hello.cursor.filter(|_| !known) {
                 logical.rare().cursor = cursor.to_string();
@@ -233,15 +235,16 @@ impl Stream {
                 self.by_handle.insert(handle, destination);
             }
             self.carried.insert(destination, logical);
+            let doubted = world.doubts(destination);
             opened.push(Opened {
                 destination,
                 address,
+                everything: !known || doubted,
                 resumption: if known || current || empty {
                     Resumption::Normal
                 } else {
                     Resumption::Held
                 },
-                known,
                 differs: !current && !empty,
                 gone,
             });
@@ -252,7 +255,7 @@ impl Stream {
     async fn welcome(&self, revision: atoll_store::Revision, opened: &[Opened]) -> Result<(), End> {
         let mut alike: BTreeMap<(i32, bool, &[String]), Vec<Address>> = BTreeMap::new();
         for one in opened {
-            let key = (one.resumption as i32, !one.known, one.gone.as_slice());
+            let key = (one.resumption as i32, one.everything, one.gone.as_slice());
             alike.entry(key).or_default().push(one.address);
         }
         for ((resumption, report_everything, gone), addresses) in alike {

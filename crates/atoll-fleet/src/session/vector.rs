@@ -8,6 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Weak};
 
 use atoll_placement::Destination;
+use atoll_placement::bundle::RenderHash;
 use atoll_placement::place::ObjectIndex;
 use atoll_wire::digest::SetDigest;
 use parking_lot::Mutex;
@@ -25,11 +26,29 @@ pub(crate) struct Vector(Box<[Arc<Cut>]>);
 #[derive(Debug)]
 pub(crate) struct Wanted {
     pub(crate) copies: BTreeMap<ObjectIndex, DesiredCopy>,
-    pub(crate) digest: SetDigest,
-    /// Copies that are not the same everywhere.
-    pub(crate) varying: Vec<ObjectIndex>,
+    /// Of the copies that are the same everywhere.
+    digest: SetDigest,
+    /// Copies that are not.
+    varying: Vec<ObjectIndex>,
+}
+
+/// What a vector asks for at one destination, where that is not the same everywhere.
+#[derive(Debug)]
+pub(crate) struct Own {
+    /// In the order of objects.
+    renders: Vec<(ObjectIndex, RenderHash)>,
     /// Tells these copies of one destination from what they were before; 0 when there are none.
-    pub(crate) personal: u64,
+    pub(crate) mark: u64,
+}
+
+impl Own {
+    /// A copy's render there: its own, or the one that is the same everywhere.
+    pub(crate) fn render(&self, index: ObjectIndex, copy: &DesiredCopy) -> RenderHash {
+        let own = self
+            .renders
+            .binary_search_by_key(&index, |(index, _)| *index);
+        own.map_or(copy.render, |at| self.renders[at].1)
+    }
 }
 
 /// A vector by its identity: equal vectors are one.
@@ -106,49 +125,53 @@ impl Vectors {
         let varies = |(index, copy): (&ObjectIndex, &DesiredCopy)| {
             copy.content.vary.is_some().then_some(*index)
         };
+        let same = copies
+            .iter()
+            .filter(|(_, copy)| copy.content.vary.is_none());
+        let same = same.map(|(index, copy)| (*index, copy.render));
         let wanted = Arc::new(Wanted {
-            digest: digest(world, &copies),
+            digest: digest(world, SetDigest::EMPTY, same),
             varying: copies.iter().filter_map(varies).collect(),
-            personal: 0,
             copies,
         });
         self.wanted.insert(key, wanted.clone());
         wanted
     }
+}
 
-    /// What a vector asks for at one destination: the same for all, but for copies that vary.
-    pub(crate) fn wanted_at(
-        &self,
-        world: &World,
-        vector: &Arc<Vector>,
-        destination: Destination,
-    ) -> Arc<Wanted> {
-        let common = self.wanted(world, vector);
-        if common.varying.is_empty() {
-            return common;
-        }
-        let mut copies = common.copies.clone();
-        let mut hasher = DefaultHasher::new();
-        for index in &common.varying {
-            if let Some(copy) = copies.get_mut(index) {
-                copy.render = world.render_at(destination, copy);
-                (index, copy.render).hash(&mut hasher);
+impl Wanted {
+    /// What of it is one destination's own.
+    pub(crate) fn own(&self, world: &World, destination: Destination) -> Own {
+        let render = |index: &ObjectIndex| {
+            let copy = self.copies.get(index)?;
+            Some((*index, world.render_at(destination, copy)))
+        };
+        let renders: Vec<_> = self.varying.iter().filter_map(render).collect();
+        let mark = match renders.is_empty() {
+            true => 0,
+            false => {
+                let mut hasher = DefaultHasher::new();
+                renders.hash(&mut hasher);
+                hasher.finish().max(1)
             }
-        }
-        Arc::new(Wanted {
-            digest: digest(world, &copies),
-            varying: common.varying.clone(),
-            personal: hasher.finish().max(1),
-            copies,
-        })
+        };
+        Own { renders, mark }
+    }
+
+    /// The digest of all of it.
+    pub(crate) fn digest(&self, world: &World, own: &Own) -> SetDigest {
+        digest(world, self.digest, own.renders.iter().copied())
     }
 }
 
-fn digest(world: &World, copies: &BTreeMap<ObjectIndex, DesiredCopy>) -> SetDigest {
-    let mut digest = SetDigest::EMPTY;
-    for (index, copy) in copies {
-        if let Some(object) = world.objects.get(index) {
-            digest.add(&object.copy, &copy.render);
+fn digest(
+    world: &World,
+    mut digest: SetDigest,
+    renders: impl Iterator<Item = (ObjectIndex, RenderHash)>,
+) -> SetDigest {
+    for (index, render) in renders {
+        if let Some(object) = world.objects.get(&index) {
+            digest.add(&object.copy, &render);
         }
     }
     digest

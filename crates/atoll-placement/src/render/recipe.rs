@@ -103,10 +103,15 @@ impl Recipe {
         if self.is_uniform() {
             return bundle::finish(self.body.clone(), self.order, &self.wishes).render_hash(flags);
         }
+        Self::varying_content(&self.to_bytes(), flags)
+    }
+
+    /// [`Recipe::content`] of one that is not uniform and has these bytes.
+    pub(super) fn varying_content(bytes: &[u8], flags: CopyFlags) -> RenderHash {
         let mut hasher = Sha256::new();
         hasher.update(RENDER_VERSION.to_be_bytes());
         hasher.update([flags.bits()]);
-        hasher.update(self.to_bytes());
+        hasher.update(bytes);
         half(hasher)
     }
 

@@ -147,6 +147,8 @@ fn template_error(fault: LeafError) -> RenderError {
 pub struct Renderer {
     recipe: Recipe,
     hash: [u8; 16],
+    /// Unless it is uniform: [`Recipe::content`] by flags.
+    contents: Option<Box<[RenderHash; CopyFlags::KINDS]>>,
     leaves: Leaves,
     skeleton: Option<Skeleton>,
     /// It can be rendered nowhere.
@@ -200,10 +202,15 @@ impl Renderer {
             }
         }
         let mut hasher = Sha256::new();
-        hasher.update(recipe.to_bytes());
+        let bytes = recipe.to_bytes();
+        hasher.update(&bytes);
+        let content =
+            |bits: usize| Recipe::varying_content(&bytes, CopyFlags::from_bits(bits as u8));
+        let contents = (!recipe.is_uniform()).then(|| Box::new(std::array::from_fn(content)));
         let (reads, readers) = readers.into_iter().unzip();
         Renderer {
             hash: half(hasher),
+            contents,
             leaves,
             skeleton,
             fault,
@@ -221,7 +228,10 @@ impl Renderer {
 
     /// Its part of a revision's content.
     pub fn content(&self, flags: CopyFlags) -> RenderHash {
-        self.recipe.content(flags)
+        match &self.contents {
+            Some(contents) => contents[usize::from(flags.bits())],
+            None => self.recipe.content(flags),
+        }
     }
 
     /// The copy that is the same everywhere, if it is.

@@ -3,35 +3,30 @@
 //! First what was durable (destinations, revisions, assignments, tombstones, columns, reports not yet folded), then what is there now
 //! (ManagedClusters, policies, payload objects). The differences are decided like any change. A row that cannot be read stops the start: an incomplete picture must not decide.
 
+mod reported;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use atoll_placement::bundle::CopyFlags;
 use atoll_placement::render::{Recipe, Renderer};
 use atoll_placement::{Destination, Destinations};
 use atoll_registry::{ObjectKey, ResourceId};
-use atoll_store::{Key, Snapshot, Version};
+use atoll_store::{Key, Revision, Snapshot, Version};
 use bytes::Bytes;
 use prost::Message;
 
 use crate::absorb::{Absorb, Pending};
 use crate::model::{
-    Content, Cut, Entry, PayloadObject, PolicyIndex, RevisionState, Tombstone, World, flags_from,
+    Content, Cut, Entry, PayloadObject, PolicyIndex, RevisionState, Tombstone, World,
 };
 use crate::rows::{
-    self, AssignmentRow, ColumnRow, DestinationRow, FoldedRow, ObjectRow, PlacementRow, ReportRow,
-    RevisionRow, TombstoneRow,
+    self, AssignmentRow, DestinationRow, ObjectRow, PlacementRow, RevisionRow, TombstoneRow,
 };
 use crate::shared::Shared;
 use crate::source;
 
-/// Where the reporter goes on.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct ReportPosition {
-    /// The last batch that was written.
-    pub(crate) last: u64,
-    /// The last one that is in the columns.
-    pub(crate) folded: u64,
-}
+pub(crate) use reported::ReportPosition;
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
@@ -68,7 +63,7 @@ pub(crate) fn load(
         world,
         pending,
     };
-    load_destinations(&mut absorb, &rows)?;
+    let written = load_destinations(&mut absorb, &rows)?;
     let mut named = Destinations::new();
     load_placements(&mut absorb)?;
     named = absorb
@@ -77,7 +72,7 @@ pub(crate) fn load(
         .values()
         .fold(named, |n, p| n | &p.assigned);
     load_tombstones(&mut absorb, &mut named)?;
-    let position = load_reports(absorb.world, snapshot, &mut named)?;
+    let position = reported::load(&mut absorb, &mut named)?;
     // An index that anything names is not given to somebody else.
     let taken = taken | &named;
     absorb.world.next_destination = taken.max().map_or(0, |last| last + 1);
@@ -88,6 +83,8 @@ pub(crate) fn load(
     absorb.world.free -= taken;
     load_present(&mut absorb)?;
     load_returned(&mut absorb)?;
+    absorb.world.count_all();
+    reported::look_again(&mut absorb, shared.store.as_ref(), &position, &written)?;
     absorb.world.applied = snapshot.revision();
     shared.feed.begin(snapshot.revision());
     Ok(position)
@@ -105,7 +102,12 @@ fn destination_rows(snapshot: &dyn Snapshot) -> Result<(DestinationRows, Destina
     Ok((found, taken))
 }
 
-fn load_destinations(absorb: &mut Absorb<'_>, rows: &DestinationRows) -> Result<(), String> {
+/// Returns when each that has an index was written last, by itself or in its ConfigMap.
+fn load_destinations(
+    absorb: &mut Absorb<'_>,
+    rows: &DestinationRows,
+) -> Result<Vec<(Destination, Revision)>, String> {
+    let mut written = Vec::new();
     for item in absorb
         .snapshot
         .range(&source::managed_clusters().family(), None)
@@ -123,11 +125,21 @@ fn load_destinations(absorb: &mut Absorb<'_>, rows: &DestinationRows) -> Result<
         let config = source::config_of(absorb.snapshot, parts.cluster, parts.name).map_err(text)?;
         let state = source::registration(parts.cluster, &value, config.as_ref());
         match rows.get(&(parts.cluster.to_owned(), state.state.uid.to_string())) {
-            Some(index) => absorb.add_destination(*index, state),
+            Some(index) => {
+                written.push((*index, version.modified));
+                absorb.add_destination(*index, state);
+            }
             None => absorb.pending.new_destinations.push(state),
         }
     }
-    Ok(())
+    let inventories: Vec<Arc<str>> = absorb.world.inventories.keys().cloned().collect();
+    for inventory in inventories {
+        for (key, at) in reported::config_maps(absorb.snapshot, &inventory)? {
+            let destination = absorb.world.destination(&inventory, &part(&key, 5));
+            written.extend(destination.map(|destination| (destination, at)));
+        }
+    }
+    Ok(written)
 }
 
 type PolicyByUid = HashMap<(String, String), PolicyIndex>;
@@ -200,7 +212,8 @@ fn load_revisions(absorb: &mut Absorb<'_>, by_uid: &PolicyByUid) -> Result<(), S
                 false => None,
             };
             let content = Arc::new(Content::from_row(entry, vary));
-            entries.insert(object, Entry::new(flags_from(entry.flags), content));
+            let flags = CopyFlags::from_bits(u8::try_from(entry.flags).unwrap_or_default());
+            entries.insert(object, Entry::new(flags, content));
             if let Some(record) = absorb.world.objects.get_mut(&object) {
                 record.policies.insert(*index);
             }
@@ -302,85 +315,6 @@ fn load_tombstones(absorb: &mut Absorb<'_>, named: &mut Destinations) -> Result<
         absorb.world.tombstones.insert(tombstone);
     }
     Ok(())
-}
-
-fn load_reports(
-    world: &mut World,
-    snapshot: &dyn Snapshot,
-    named: &mut Destinations,
-) -> Result<ReportPosition, String> {
-    for (key, version) in rows_of(snapshot, "columns")? {
-        let row: ColumnRow = decode(&key, &version.row)?;
-        let copy = atoll_wire::CopyId {
-            cluster: part(&key, 5),
-            uid: part(&key, 2),
-        };
-        for value in &row.values {
-            *named |= rows::set_from_bytes(&value.destinations)?;
-        }
-        let Some(&index) = world.by_copy.get(&copy) else {
-            continue;
-        };
-        for value in &row.values {
-            let destinations: Destinations = rows::set_from_bytes(&value.destinations)?;
-            let column = world.columns.entry(index).or_default();
-            for destination in &destinations {
-                if world.destinations.contains_key(&Destination(destination)) {
-                    column.set(
-                        &mut world.values,
-                        Destination(destination),
-                        Some(value.value()),
-                    );
-                }
-            }
-        }
-    }
-    let mut position = ReportPosition::default();
-    if let Some(version) = snapshot.get(&rows::folded()).map_err(text)? {
-        position.folded = decode::<FoldedRow>(&rows::folded(), &version.row)?.sequence;
-    }
-    position.last = position.folded;
-    let mut batches = Vec::new();
-    for (key, version) in rows_of(snapshot, "reports")? {
-        let row: ReportRow = decode(&key, &version.row)?;
-        position.last = position.last.max(row.sequence);
-        if row.sequence > position.folded {
-            batches.push(row);
-        }
-    }
-    batches.sort_by_key(|row| row.sequence);
-    for change in batches.iter().flat_map(|row| &row.changes) {
-        named.insert(change.destination);
-        let copy = atoll_wire::CopyId {
-            cluster: change.cluster.clone(),
-            uid: change.uid.clone(),
-        };
-        let Some(&index) = world.by_copy.get(&copy) else {
-            continue;
-        };
-        apply_change(
-            world,
-            index,
-            Destination(change.destination),
-            change.value.as_ref().map(rows::ValueRow::value),
-        );
-    }
-    Ok(position)
-}
-
-/// One reported change in the picture: the value, or that the copy is gone. True when anything changed.
-pub(crate) fn apply_change(
-    world: &mut World,
-    index: atoll_placement::place::ObjectIndex,
-    destination: Destination,
-    value: Option<atoll_placement::columns::Reported>,
-) -> bool {
-    let mut changed = false;
-    if value.is_none() {
-        changed = world.tombstones.confirm(index, destination);
-    }
-    let column = world.columns.entry(index).or_default();
-    changed | column.set(&mut world.values, destination, value)
 }
 
 /// What is there now.
