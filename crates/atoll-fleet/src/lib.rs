@@ -25,6 +25,7 @@ mod metrics;
 mod model;
 mod policy_status;
 mod reach;
+mod reading;
 mod reports;
 mod returned;
 mod rows;
@@ -47,6 +48,7 @@ use tokio::task::JoinSet;
 pub use ca::FleetCa;
 pub use computed::Mailbox;
 pub use consent::{AnnotationHook, PolicyHook};
+pub use reading::{Asked, Reading};
 pub use service::{AgentService, JOIN_TOKEN_EXPIRES, JOIN_TOKEN_HASH, PeerCertificate};
 
 use crate::reports::{Reporter, Reports};
@@ -171,6 +173,11 @@ impl Fleet {
     /// The mailbox view: what each destination should have.
     pub fn mailbox(&self) -> Mailbox {
         Mailbox::new(self.shared.clone())
+    }
+
+    /// Answers questions about payload workspaces.
+    pub fn reading(&self) -> Reading {
+        Reading::new(self.shared.clone())
     }
 
     /// Appends the fleet's metrics in Prometheus' text form. No label grows with workspaces or edges.

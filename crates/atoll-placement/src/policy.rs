@@ -226,6 +226,13 @@ impl Policy {
         found
     }
 
+    /// The clauses that match an object, by their index.
+    pub fn matching(&self, candidate: &Candidate<'_>) -> Vec<usize> {
+        let clauses = self.downsync.iter().enumerate();
+        let matching = clauses.filter(|(_, clause)| clause.test.holds(candidate));
+        matching.map(|(at, _)| at).collect()
+    }
+
     /// Whether label selectors alone say which destinations.
     pub fn asks_labels_only(&self) -> bool {
         self.asked == Where::default()
@@ -273,8 +280,60 @@ impl ObjectTest {
             && labelled(&self.object_selectors, candidate.labels)
     }
 
+    /// The field of the first test that an object does not pass; `None` when it passes all.
+    pub fn refusal(&self, candidate: &Candidate<'_>) -> Option<&'static str> {
+        let only = |test: ObjectTest| test.holds(candidate);
+        let none = ObjectTest::default;
+        let tests = [
+            (
+                "apiGroup",
+                ObjectTest {
+                    api_group: self.api_group.clone(),
+                    ..none()
+                },
+            ),
+            (
+                "resources",
+                ObjectTest {
+                    resources: self.resources.clone(),
+                    ..none()
+                },
+            ),
+            (
+                "namespaces",
+                ObjectTest {
+                    namespaces: self.namespaces.clone(),
+                    ..none()
+                },
+            ),
+            (
+                "namespaceSelectors",
+                ObjectTest {
+                    namespace_selectors: self.namespace_selectors.clone(),
+                    ..none()
+                },
+            ),
+            (
+                "objectNames",
+                ObjectTest {
+                    object_names: self.object_names.clone(),
+                    ..none()
+                },
+            ),
+            (
+                "objectSelectors",
+                ObjectTest {
+                    object_selectors: self.object_selectors.clone(),
+                    ..none()
+                },
+            ),
+        ];
+        let failed = tests.into_iter().find(|(_, test)| !only(test.clone()));
+        failed.map(|(field, _)| field)
+    }
+
     /// Whether any field discriminates.
-    fn discriminates(&self) -> bool {
+    pub fn discriminates(&self) -> bool {
         let some = |list: &[String]| !list.is_empty() && !list.iter().any(|e| e == "*");
         let selects = |list: &[LabelSelector]| {
             !list.is_empty() && !list.iter().any(LabelSelector::is_everything)

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agents::AgentService;
 use crate::answer::objects::{self, Overlay};
 use crate::answer::{self, Documents, Reply};
+use crate::answers::Answers;
 use crate::authn::{Authenticator, Identity, MASTERS, PeerIdentity, impersonation};
 use crate::discovery;
 use crate::health::Health;
@@ -59,6 +60,7 @@ pub(crate) struct Front {
     pub(crate) address: String,
     pub(crate) homes: Option<Homes>,
     pub(crate) views: Vec<Arc<dyn View>>,
+    pub(crate) answers: Vec<Arc<dyn Answers>>,
     pub(crate) overlays: Vec<(GroupResource, Overlay)>,
 }
 
@@ -187,7 +189,7 @@ impl Front {
         };
         if let Place::Service(segments) = &location.place {
             return self
-                .service(segments, parts, user, accept, &query, seen)
+                .service(segments, (parts, body), user, accept, &query, seen)
                 .await;
         }
         let clusters = self.clusters(&location, &user)?;

@@ -7,6 +7,7 @@
 
 mod agents;
 mod answer;
+mod answers;
 pub mod authn;
 mod discovery;
 mod front;
@@ -24,6 +25,7 @@ mod version;
 
 pub use agents::AgentService;
 pub use answer::objects::Overlay;
+pub use answers::{Answers, Question};
 pub use front::{Homes, Layout};
 pub use health::HealthCheck;
 pub use metrics::MetricsSource;

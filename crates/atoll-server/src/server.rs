@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agents::AgentService;
 use crate::answer::Documents;
 use crate::answer::objects::Overlay;
+use crate::answers::Answers;
 use crate::authn::{Authenticator, ClientAuthority, TokenAuthenticator, Tokens};
 use crate::front::{Front, Homes, Layout};
 use crate::health::{Health, HealthCheck};
@@ -61,6 +62,7 @@ pub struct ServerBuilder {
     documents: u64,
     homes: Option<Homes>,
     views: Vec<Arc<dyn View>>,
+    answers: Vec<Arc<dyn Answers>>,
     overlays: Vec<(GroupResource, Overlay)>,
 }
 
@@ -80,6 +82,7 @@ impl ServerBuilder {
             documents: DOCUMENT_BUDGET,
             homes: None,
             views: Vec::new(),
+            answers: Vec::new(),
             overlays: Vec::new(),
         }
     }
@@ -128,6 +131,13 @@ impl ServerBuilder {
     #[must_use]
     pub fn agents(mut self, service: AgentService) -> Self {
         self.agents = Some(service);
+        self
+    }
+
+    /// Answers questions under `/services/<its name>/`.
+    #[must_use]
+    pub fn answers(mut self, answers: Arc<dyn Answers>) -> Self {
+        self.answers.push(answers);
         self
     }
 
@@ -199,6 +209,7 @@ impl ServerBuilder {
             address,
             homes: self.homes,
             views: self.views,
+            answers: self.answers,
             overlays: self.overlays,
         });
         let acceptor = TlsAcceptor::from(config);

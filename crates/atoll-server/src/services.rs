@@ -12,6 +12,7 @@ use atoll_kube::status::Status;
 use atoll_registry::{
     Attributes, Call, Clusters, GetOptions, List, ListOptions, Object, WatchOptions, WatchStream,
 };
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use sha2::{Digest, Sha256};
 
@@ -67,16 +68,26 @@ pub trait View: Send + Sync {
 
 impl Front {
     /// Answers a request under `/services/`.
-    pub(crate) async fn service(
+    pub(crate) async fn service<B>(
         &self,
         segments: &[String],
-        parts: &http::request::Parts,
+        request: (&http::request::Parts, B),
         user: Arc<UserInfo>,
         accept: &Accept,
         query: &Query,
         seen: &mut Seen,
-    ) -> Result<Reply, Status> {
+    ) -> Result<Reply, Status>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
         let (name, rest) = segments.split_first().ok_or_else(Status::no_such_path)?;
+        if let Some(answers) = self.answers.iter().find(|answers| answers.name() == name) {
+            return self
+                .question(answers.as_ref(), rest, request, user, accept, query, seen)
+                .await;
+        }
+        let (parts, _) = request;
         let view = self
             .views
             .iter()

@@ -20,7 +20,7 @@ use atoll_store::embedded::{self, EmbeddedStore};
 use atoll_workspaces::{Options as WorkspaceOptions, TokenReviewer, Workspaces};
 
 use crate::background::Background;
-use crate::fleet::{MailboxView, agents, last_seen};
+use crate::fleet::{FleetAnswers, MailboxView, agents, last_seen};
 
 /// The group whose members are administrators of every workspace.
 const ADMINS: &str = "system:kcp:admin";
@@ -176,6 +176,11 @@ impl Center {
             resolver: workspaces.tree.clone(),
         };
 
+        let answers = FleetAnswers {
+            reading: fleet.reading(),
+            resolver: workspaces.tree.clone(),
+        };
+
         let health = store.clone();
         let server = ServerBuilder::new(
             Layout::Workspaces,
@@ -195,6 +200,7 @@ impl Center {
         .agents(agents(&fleet))
         .overlay(managed_clusters, seen)
         .view(Arc::new(mailbox))
+        .answers(Arc::new(answers))
         .homes(homes(workspaces, registry))
         .start(listener, &root.serving, address(&root.base_url))?;
         Ok(Self {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use atoll_fleet::{Fleet, Mailbox, PeerCertificate};
+use atoll_fleet::{Asked, Fleet, Mailbox, PeerCertificate, Reading};
 use atoll_kube::{Definition, GroupResource, Status, UserInfo};
 use atoll_registry::{
     Attributes, Call, ClusterName, ClusterResolver, Clusters, GetOptions, List, ListOptions,
     Object, WatchOptions, WatchStream,
 };
-use atoll_server::{AgentService, Overlay, View};
+use atoll_server::{AgentService, Answers, Overlay, Question, View};
 use atoll_wire::AgentServer;
 use serde_json::Value;
 
@@ -133,5 +133,40 @@ impl View for MailboxView {
         self.mailbox
             .watch(&inventory, destination, call, options)
             .await
+    }
+}
+
+/// `/services/fleet/<workspace>/<question>`: reading about a payload workspace. Open to those who may list its policies; of each object only what they may get.
+pub(crate) struct FleetAnswers {
+    /// What answers.
+    pub(crate) reading: Reading,
+    /// Finds workspaces by their paths.
+    pub(crate) resolver: Arc<dyn ClusterResolver>,
+}
+
+#[async_trait]
+impl Answers for FleetAnswers {
+    fn name(&self) -> &'static str {
+        "fleet"
+    }
+
+    fn attributes(&self, question: &Question, user: Arc<UserInfo>) -> Result<Attributes, Status> {
+        let cluster = match self.resolver.resolve(&question.place) {
+            // What one may not enter and what is not there look the same.
+            Err(status) if matches!(status.code, 403 | 404) => ClusterName::nowhere(),
+            found => found?,
+        };
+        Ok(Asked::attributes(cluster, user))
+    }
+
+    async fn answer(&self, question: &Question, user: Arc<UserInfo>) -> Result<Value, Status> {
+        let asked = Asked {
+            cluster: self.resolver.resolve(&question.place)?,
+            user,
+            what: question.what.clone(),
+            parameters: question.parameters.clone(),
+            body: question.body.clone(),
+        };
+        self.reading.answer(asked).await
     }
 }

@@ -11,6 +11,7 @@ mod fleet;
 mod ignored;
 mod logging;
 mod quickstart;
+mod reading;
 mod sandbox;
 mod signals;
 mod simulate;
@@ -39,6 +40,18 @@ enum Command {
     Agent(agent::Args),
     /// Register, list and remove edges.
     Edges(edges::Args),
+    /// Say why an object is, or is not, at an edge.
+    Explain(reading::ExplainArgs),
+    /// Show copies, and what an edge should have.
+    Get(reading::GetArgs),
+    /// Show what a change would do at edges before it is made.
+    Plan(reading::PlanArgs),
+    /// Make a change that was planned, unless something relevant has changed since.
+    Apply(reading::ApplyArgs),
+    /// Show what differs between two revisions of a policy.
+    Diff(reading::DiffArgs),
+    /// List the kept revisions of a policy.
+    History(reading::HistoryArgs),
     /// Create workspaces and move between them.
     Ws(ws::Args),
     /// Run a small Kubernetes-like cluster in one process, to try things out.
@@ -76,6 +89,12 @@ fn main() -> ExitCode {
             Command::Start(args) => start::run(*args),
             Command::Agent(args) => agent::run(args),
             Command::Edges(args) => edges::run(args),
+            Command::Explain(args) => reading::explain(args),
+            Command::Get(args) => reading::get(args),
+            Command::Plan(args) => reading::plan(args),
+            Command::Apply(args) => reading::apply(args),
+            Command::Diff(args) => reading::diff(args),
+            Command::History(args) => reading::history(args),
             Command::Ws(args) => ws::run(args),
             Command::Sandbox(args) => sandbox::run(args),
             Command::Simulate(args) => simulate::run(args),

@@ -5,6 +5,8 @@
 mod objects;
 mod shape;
 
+pub(crate) use shape::recipe_of;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

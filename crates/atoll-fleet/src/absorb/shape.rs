@@ -10,9 +10,11 @@ use atoll_placement::inventory::Labels;
 use atoll_placement::policy::Candidate;
 use atoll_placement::render::{CustomTransform, Customizer, Given, Object, Recipe};
 use atoll_registry::ObjectKey;
+use atoll_store::Snapshot;
 use serde_json::Value;
 
 use super::Absorb;
+use crate::model::Shaping;
 use crate::source::{self, SourceError};
 
 impl Absorb<'_> {
@@ -93,33 +95,7 @@ impl Absorb<'_> {
         scaled: bool,
     ) -> Result<Recipe, SourceError> {
         let shaping = self.world.shaping.get(parts.cluster);
-        let (mut transforms, mut customizers) = (Vec::new(), Vec::new());
-        if let Some(shaping) = shaping {
-            transforms.extend(shaping.transforms.values());
-            customizers.extend(shaping.customizers.values());
-        }
-        let namespace_labels = match parts.namespace() {
-            Some(namespace) if !customizers.is_empty() => {
-                source::namespace_labels(self.snapshot, parts.cluster, namespace)?
-            }
-            _ => Labels::new(),
-        };
-        let labels: Labels = meta::labels(value)
-            .map(|(k, v)| (k.to_owned(), v.to_owned()))
-            .collect();
-        let object = Object {
-            candidate: Candidate {
-                group: parts.group,
-                resource: parts.resource,
-                namespace: parts.namespace(),
-                name: parts.name,
-                labels: &|key| labels.get(key).cloned(),
-                namespace_labels: &|key| namespace_labels.get(key).cloned(),
-            },
-            body: value,
-            scaled,
-        };
-        Ok(Recipe::of(&object, &transforms, &customizers))
+        recipe_of(self.snapshot, shaping, parts, value, scaled)
     }
 
     /// A ConfigMap with properties changed: what its destination is known by is read again.
@@ -158,4 +134,41 @@ impl Absorb<'_> {
         self.choosers(inventory, index);
         self.pending.rerender.insert(index);
     }
+}
+
+/// All that shapes an object's copies, destinations aside, with these CustomTransforms and Customizers.
+pub(crate) fn recipe_of(
+    snapshot: &dyn Snapshot,
+    shaping: Option<&Shaping>,
+    parts: &ObjectKey<'_>,
+    value: &Value,
+    scaled: bool,
+) -> Result<Recipe, SourceError> {
+    let (mut transforms, mut customizers) = (Vec::new(), Vec::new());
+    if let Some(shaping) = shaping {
+        transforms.extend(shaping.transforms.values());
+        customizers.extend(shaping.customizers.values());
+    }
+    let namespace_labels = match parts.namespace() {
+        Some(namespace) if !customizers.is_empty() => {
+            source::namespace_labels(snapshot, parts.cluster, namespace)?
+        }
+        _ => Labels::new(),
+    };
+    let labels: Labels = meta::labels(value)
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .collect();
+    let object = Object {
+        candidate: Candidate {
+            group: parts.group,
+            resource: parts.resource,
+            namespace: parts.namespace(),
+            name: parts.name,
+            labels: &|key| labels.get(key).cloned(),
+            namespace_labels: &|key| namespace_labels.get(key).cloned(),
+        },
+        body: value,
+        scaled,
+    };
+    Ok(Recipe::of(&object, &transforms, &customizers))
 }

@@ -10,13 +10,39 @@ use crate::model::{InventoryState, PolicyState, World};
 use crate::signals;
 
 /// Chooses among all destinations, or looks at `these` only, which does for a policy that takes all that it may.
-pub(super) fn choose(
+pub(crate) fn choose(
     world: &World,
     policy: &PolicyState,
     state: &InventoryState,
     these: Option<&Destinations>,
     now: Timestamp,
 ) -> Choice {
+    look(world, policy, state, these, now, |field, sight| {
+        let asked = &policy.spec.asked;
+        let mut choice = pick(asked, field, sight);
+        let missing = signals::missing(asked, state, now);
+        choice.unsatisfied.extend(missing);
+        for (why, set) in &field.candidates.failed {
+            let example = set.min().map(atoll_placement::Destination);
+            let example = example.map(|d| world.name_of(d)).unwrap_or_default();
+            choice.unsatisfied.push(format!(
+                "clusterExpressions: {why} (at {}, for example {example})",
+                set.len()
+            ));
+        }
+        choice
+    })
+}
+
+/// All that a choice is made from.
+pub(crate) fn look<T>(
+    world: &World,
+    policy: &PolicyState,
+    state: &InventoryState,
+    these: Option<&Destinations>,
+    now: Timestamp,
+    then: impl FnOnce(&Field<'_>, &Sight<'_>) -> T,
+) -> T {
     let facts = world.known_of(state);
     let sight = Sight {
         inventory: &state.index,
@@ -51,18 +77,7 @@ pub(super) fn choose(
         placed_by: &placed_by,
         seed: seed(&policy.uid),
     };
-    let mut choice = pick(asked, &field, &sight);
-    let missing = signals::missing(asked, state, now);
-    choice.unsatisfied.extend(missing);
-    for (why, set) in &candidates.failed {
-        let example = set.min().map(atoll_placement::Destination);
-        let example = example.map(|d| world.name_of(d)).unwrap_or_default();
-        choice.unsatisfied.push(format!(
-            "clusterExpressions: {why} (at {}, for example {example})",
-            set.len()
-        ));
-    }
-    choice
+    then(&field, &sight)
 }
 
 /// Fixes the pick among equals for the life of a policy.

@@ -4,7 +4,7 @@
 //! between leaves bodies that nothing names (they go at the next start) or tombstones for copies that are still placed: the placement wins, and the same decision is made again.
 
 mod apply;
-mod choose;
+pub(crate) mod choose;
 mod lookups;
 mod part;
 mod write;

@@ -62,6 +62,30 @@ pub(crate) fn joined(cuts: &[Arc<Cut>]) -> BTreeMap<ObjectIndex, DesiredCopy> {
     wanted
 }
 
+/// Which copy these wishes for one object give where, together.
+pub(crate) fn grouped<'a>(
+    wishes: impl Iterator<Item = (&'a Entry, Destinations)>,
+) -> Vec<(DesiredCopy, Destinations)> {
+    let mut groups: Vec<(DesiredCopy, Destinations)> = Vec::new();
+    for (entry, mut rest) in wishes.filter(|(_, set)| !set.is_empty()) {
+        let mut split = Vec::new();
+        for (other, set) in &mut groups {
+            let both = &*set & &rest;
+            if !both.is_empty() {
+                *set -= &both;
+                rest -= &both;
+                let mut joined = other.clone();
+                joined.join(entry);
+                split.push((joined, both));
+            }
+        }
+        groups.extend(split);
+        groups.push((DesiredCopy::of(entry), rest));
+        groups.retain(|(_, set)| !set.is_empty());
+    }
+    groups
+}
+
 impl World {
     /// The revisions that a destination has, in the order of their policies.
     pub(crate) fn cuts(&self, destination: Destination) -> Vec<Arc<Cut>> {
@@ -110,7 +134,7 @@ impl World {
     }
 
     /// Which copy of an object is wanted at which of some destinations, by all policies together.
-    pub(super) fn wanted_within(
+    pub(crate) fn wanted_within(
         &self,
         index: ObjectIndex,
         within: &Destinations,
@@ -118,33 +142,12 @@ impl World {
         let Some(object) = self.objects.get(&index) else {
             return Vec::new();
         };
-        let mut groups: Vec<(DesiredCopy, Destinations)> = Vec::new();
-        for policy in object.policies.iter().filter_map(|p| self.policies.get(p)) {
-            for (_, revision) in policy.in_use() {
-                let Some(entry) = revision.cut.entries.get(&index) else {
-                    continue;
-                };
-                let mut rest = &revision.assigned & within;
-                if rest.is_empty() {
-                    continue;
-                }
-                let mut split = Vec::new();
-                for (other, set) in &mut groups {
-                    let both = &*set & &rest;
-                    if !both.is_empty() {
-                        *set -= &both;
-                        rest -= &both;
-                        let mut joined = other.clone();
-                        joined.join(entry);
-                        split.push((joined, both));
-                    }
-                }
-                groups.extend(split);
-                groups.push((DesiredCopy::of(entry), rest));
-                groups.retain(|(_, set)| !set.is_empty());
-            }
-        }
-        groups
+        let policies = object.policies.iter();
+        let policies = policies.filter_map(|p| self.policies.get(p));
+        let wishes = policies
+            .flat_map(|policy| policy.in_use())
+            .filter_map(|(_, r)| Some((r.cut.entries.get(&index)?, &r.assigned & within)));
+        grouped(wishes)
     }
 
     /// Those of some destinations where an object is wanted by policies other than one.

@@ -28,7 +28,7 @@ use atoll_store::{Key, Revision};
 use atoll_wire::{CopyId, ObjectRef};
 
 pub(crate) use checks::{Checks, Made};
-pub(crate) use desired::{DesiredCopy, joined};
+pub(crate) use desired::{DesiredCopy, grouped, joined};
 pub(crate) use destinations::{DestinationState, DestinationTable, Registration};
 pub(crate) use object::{Content, Form, PayloadObject};
 pub(crate) use policy::{Cut, Entry, PolicyIndex, PolicyState, RevisionState};

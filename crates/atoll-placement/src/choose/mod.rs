@@ -12,6 +12,7 @@
 //! | [`expression`] | for whom does an expression hold, asked once per distinct input? |
 //! | [`candidates`] | who may be chosen? |
 //! | [`pick`] | who is chosen? |
+//! | [`why`] | why is one not? |
 
 pub mod candidates;
 pub mod expression;
@@ -19,6 +20,7 @@ pub mod pick;
 pub mod signal;
 pub mod spec;
 pub mod taint;
+pub mod why;
 
 pub use candidates::{Candidates, Refusal};
 pub use pick::{Choice, Field, pick};

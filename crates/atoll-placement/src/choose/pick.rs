@@ -629,7 +629,7 @@ impl<'a, 'b> Judge<'a, 'b> {
 }
 
 /// A number, or a quantity as Kubernetes writes them.
-fn number(text: &str) -> Option<f64> {
+pub(super) fn number(text: &str) -> Option<f64> {
     let plain = text.parse::<f64>().ok().filter(|n| n.is_finite());
     plain.or_else(|| {
         atoll_kube::quantity::Quantity::parse(text)

@@ -88,6 +88,22 @@ impl Recipe {
         }
     }
 
+    /// A body that travels as it is, everywhere.
+    pub fn fixed(body: Value, order: OrderClass, wishes: Wishes) -> Recipe {
+        Recipe {
+            body,
+            order,
+            wishes,
+            expands: false,
+            layers: Vec::new(),
+        }
+    }
+
+    /// Whether it has templates to be filled in.
+    pub fn expands(&self) -> bool {
+        self.expands
+    }
+
     /// The Customizers that concern it, in the order in which they act.
     pub fn layers(&self) -> &[Arc<Layer>] {
         &self.layers

@@ -41,6 +41,11 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
+    /// All parameters, as they were given.
+    pub(crate) fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
     /// Every value of a parameter that may be given more than once.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         self.0
