@@ -26,7 +26,7 @@ fn every_destination_gets_what_the_oracle_expects() {
         "--objects=4-20",
         "--copies=12",
         "--churn=2",
-        "--templated=0",
+        "--templated=5",
     ]);
     let report: Value = serde_json::from_str(&answer.expect()).unwrap();
     assert_eq!(report["faults"], serde_json::json!([]));

@@ -390,6 +390,9 @@ impl Engine {
             self.shared.lifecycle.add(index);
             self.shared.sessions.wake_one(index);
         }
+        if !self.shared.world.read().moved.is_empty() {
+            self.shared.moved.notify_one();
+        }
         for index in std::mem::take(&mut self.pending.rerender) {
             let world = self.shared.world.read();
             let varying = world.varying_at(index);

@@ -12,8 +12,10 @@ use tokio::sync::watch;
 
 use crate::model::PolicyIndex;
 
-/// How many changes are remembered.
+/// How many changes are remembered at most.
 const REMEMBERED: usize = 4096;
+/// How much memory they may take: fewer are remembered when they concern very many destinations.
+const REMEMBERED_BYTES: usize = 8 << 20;
 
 /// One change.
 #[derive(Debug, Clone)]
@@ -27,10 +29,21 @@ pub(crate) enum Change {
     Policy(PolicyIndex),
 }
 
+impl Change {
+    /// About how much memory it takes.
+    fn bytes(&self) -> usize {
+        match self {
+            Change::Copies { destinations, .. } => 64 + destinations.serialized_size(),
+            Change::Policy(_) => 64,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Log {
     changes: VecDeque<(u64, Revision, Change)>,
     next: u64,
+    bytes: usize,
     /// Everything after this revision is remembered.
     complete_after: Revision,
 }
@@ -86,10 +99,15 @@ impl Feed {
             let mut log = self.log.lock();
             let position = log.next;
             log.next += 1;
+            log.bytes += change.bytes();
             log.changes.push_back((position, revision, change));
-            if log.changes.len() > REMEMBERED
-                && let Some((_, forgotten, _)) = log.changes.pop_front()
+            while log.changes.len() > REMEMBERED
+                || log.bytes > REMEMBERED_BYTES && log.changes.len() > 1
             {
+                let Some((_, forgotten, change)) = log.changes.pop_front() else {
+                    break;
+                };
+                log.bytes -= change.bytes();
                 log.complete_after = log.complete_after.max(forgotten);
             }
             log.next

@@ -134,6 +134,7 @@ impl Fleet {
             policy_status: Dirty::new(),
             returned: Dirty::new(),
             lifecycle: Dirty::new(),
+            moved: Notify::new(),
             figures: Figures::default(),
             abouts: Mutex::new(HashMap::new()),
             decided: watch::Sender::new(Revision(0)),

@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) returned: Dirty<ObjectIndex>,
     /// Destinations whose conditions may have to be written.
     pub(crate) lifecycle: Dirty<Destination>,
+    /// Copies moved in the picture ([`World::moved`]), and that has to be written.
+    pub(crate) moved: Notify,
     pub(crate) figures: Figures,
     pub(crate) abouts: Mutex<HashMap<Destination, About>>,
     /// Up to where the engine has decided.

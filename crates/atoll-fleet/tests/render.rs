@@ -170,6 +170,90 @@ fn where_a_copy_cannot_be_made_what_is_there_stays_and_the_others_go_on() {
     });
 }
 
+/// Two destinations with a copy each of a template, reported and away again.
+async fn two_away(center: &Center) -> [(String, Disk); 2] {
+    let one = center.destination("one", json!({"site": "a"})).await;
+    let two = center.destination("two", json!({"site": "b"})).await;
+    templated(center, "web", "{{.site}}").await;
+    center.policy("p1", "bp", everywhere()).await;
+    let mut disks = Vec::new();
+    for (uid, site) in [(one, "a"), (two, "b")] {
+        let mut edge = Edge::connect(center, &uid, Disk::default()).await;
+        edge.until("placed", |e| e.disk.configs() == configs(&[("web", site)]))
+            .await;
+        disks.push((uid, edge.cut()));
+    }
+    center
+        .status_when("p1", "bp", |s| counts(s) == [2, 2, 0, 0, 0])
+        .await;
+    disks.try_into().unwrap()
+}
+
+#[test]
+fn who_looks_different_is_outdated_until_it_looks_the_same_again() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let [(one, first), (two, disk)] = two_away(&center).await;
+        center.label("two", json!({"site": "c"})).await;
+        center
+            .status_when("p1", "bp", |s| counts(s) == [2, 1, 1, 0, 0])
+            .await;
+        // Known by its row, although nobody reported.
+        let mut edge = Edge::connect(&center, &two, disk.clone()).await;
+        edge.until("moved", |e| e.disk.configs() == configs(&[("web", "c")]))
+            .await;
+        center
+            .status_when("p1", "bp", |s| counts(s) == [2, 2, 0, 0, 0])
+            .await;
+        edge.cut();
+        center.label("two", json!({"site": "b"})).await;
+        center
+            .status_when("p1", "bp", |s| counts(s) == [2, 1, 1, 0, 0])
+            .await;
+        // What another one says is written behind it.
+        let mut edge = Edge::connect(&center, &one, first).await;
+        let copies: Vec<_> = edge.disk.copies.keys().cloned().collect();
+        edge.report(&copies).await;
+        edge.until("acknowledged", |_| true).await;
+        edge.cut();
+        center.crash().await;
+        let center = Center::open(&directory).await;
+        center.label("two", json!({"site": "c"})).await;
+        center
+            .status_when("p1", "bp", |s| counts(s) == [2, 2, 0, 0, 0])
+            .await;
+    });
+}
+
+#[test]
+fn who_looks_different_when_nobody_wrote_it_down_is_asked() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let [_, (two, disk)] = two_away(&center).await;
+        center.label("two", json!({"site": "c"})).await;
+        center.crash().await;
+        let center = Center::open(&directory).await;
+        center
+            .status_when("p1", "bp", |s| counts(s) == [2, 1, 1, 0, 0])
+            .await;
+        center.label("two", json!({"site": "b"})).await;
+        // Reading what is computed waits for what was written before.
+        let bindings = ResourceRef::new("control.kubestellar.io", "v1alpha1", "bindings");
+        let binding = center.client("p1").find(&bindings, None, "bp").await;
+        assert!(binding.unwrap().is_some());
+        let mut edge = Edge::connect(&center, &two, disk).await;
+        edge.quiet().await;
+        assert!(edge.everything, "what it has is not known any more");
+        assert_eq!((edge.items, edge.listed), (0, false));
+        center
+            .status_when("p1", "bp", |s| counts(s) == [2, 2, 0, 0, 0])
+            .await;
+        let mut edge = Edge::connect(&center, &two, edge.cut()).await;
+        edge.quiet().await;
+        assert!(!edge.everything, "it is known again");
+    });
+}
+
 #[test]
 fn what_cannot_be_understood_is_refused() {
     support::run(|directory| async move {

@@ -375,3 +375,6 @@ impl World {
 fn all_flags() -> impl Iterator<Item = CopyFlags> {
     (0..CopyFlags::KINDS).map(|bits| CopyFlags::from_bits(bits as u8))
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,14 +98,20 @@ impl Reporter {
     /// Runs until the sessions are gone or the store stops.
     pub(crate) async fn run(mut self) {
         loop {
-            let first = match tokio::time::timeout(FOLD_WHEN_QUIET, self.inbox.recv()).await {
-                Ok(Some(batch)) => Some(batch),
-                Ok(None) => return,
-                Err(_) => None,
-            };
-            let outcome = match first {
-                Some(first) => self.write(first).await,
-                None => self.rest().await,
+            let shared = self.shared.clone();
+            let outcome = tokio::select! {
+                batch = self.inbox.recv() => match batch {
+                    Some(first) => self.write(first).await,
+                    None => return,
+                },
+                () = shared.moved.notified() => {
+                    tokio::time::sleep_until(self.last_append + PACE).await;
+                    match self.make_room().await {
+                        Ok(()) => self.report(&[]).await,
+                        error => error,
+                    }
+                }
+                () = tokio::time::sleep(FOLD_WHEN_QUIET) => self.rest().await,
             };
             match outcome {
                 Ok(()) => {}
@@ -118,19 +124,23 @@ impl Reporter {
 
     /// Nothing was reported for a while.
     async fn rest(&mut self) -> Result<(), AppendError> {
-        let (moved, more) = {
+        let more = {
             let world = self.shared.world.read();
             let behind = !world.varying.is_empty() && world.told > self.position.known;
-            let more = behind || !world.dropped.is_empty();
-            (!world.moved.is_empty(), more)
+            behind || !world.dropped.is_empty()
         };
-        if moved {
-            self.report(&[]).await?;
-        }
         if more || self.position.last > self.position.folded {
             self.fold().await?;
         }
         Ok(())
+    }
+
+    /// The ring has a free slot afterwards.
+    async fn make_room(&mut self) -> Result<(), AppendError> {
+        match self.position.last + 1 >= self.position.folded + REPORT_SLOTS {
+            true => self.fold().await,
+            false => Ok(()),
+        }
     }
 
     async fn write(&mut self, first: Batch) -> Result<(), AppendError> {
@@ -146,9 +156,7 @@ impl Reporter {
                 Ok(None) | Err(_) => break,
             }
         }
-        if self.position.last + 1 >= self.position.folded + REPORT_SLOTS {
-            self.fold().await?;
-        }
+        self.make_room().await?;
         self.report(&batches).await?;
         self.show_raw(&mut batches);
         for batch in batches {

@@ -296,7 +296,7 @@ async fn seed_namespace(registry: &Registry, store: &Arc<dyn Store>, cluster: &s
 }
 
 /// What a pretend edge has on its disk.
-#[derive(Default, Clone)]
+#[derive(Debug, Default, Clone)]
 pub struct Disk {
     pub cursor: Option<Cursor>,
     pub copies: BTreeMap<CopyId, Item>,
@@ -342,6 +342,8 @@ pub struct Edge {
     pub items: usize,
     pub bodies: usize,
     pub listed: bool,
+    /// It was asked to report everything that it has.
+    pub everything: bool,
     pub tombstones: Vec<Tombstone>,
     pub acknowledged: u64,
     pub refused: Option<atoll_wire::Refused>,
@@ -383,6 +385,7 @@ impl Edge {
             items: 0,
             bodies: 0,
             listed: false,
+            everything: false,
             tombstones: Vec::new(),
             acknowledged: 0,
             refused: None,
@@ -456,7 +459,12 @@ impl Edge {
         use to_agent::Message;
         match message {
             Message::Welcome(welcome) => {
-                self.resumption = Some(Resumption::try_from(welcome.resumption).unwrap())
+                self.resumption = Some(Resumption::try_from(welcome.resumption).unwrap());
+                self.everything = welcome.report_everything;
+                if welcome.report_everything {
+                    let all: Vec<CopyId> = self.disk.copies.keys().cloned().collect();
+                    self.report(&all).await;
+                }
             }
             Message::List(_) => {
                 self.listed = true;
