@@ -60,6 +60,7 @@ impl Shared {
         let mut world = self.world.write();
         for (object, destinations) in world.note_made(made, looks).unwrap_or_default() {
             self.touched(object, &destinations, world.applied);
+            self.news.reported(&world, object, &destinations);
             for policy in world.objects.get(&object).iter().flat_map(|o| &o.policies) {
                 self.policy_status.add(*policy);
             }

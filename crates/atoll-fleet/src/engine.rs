@@ -18,6 +18,7 @@ use crate::absorb::{Absorb, Pending};
 use crate::decide;
 use crate::load::{self, ReportPosition};
 use crate::model::{Registration, World};
+use crate::rollout;
 use crate::rows::{self, DestinationRow};
 use crate::shared::Shared;
 
@@ -61,6 +62,8 @@ impl Engine {
         };
         let garbage = std::mem::take(&mut engine.pending.obsolete);
         decide::collect(&engine.shared, garbage).await;
+        let resumed = rollout::resume(&engine.shared, &mut engine.pending).await;
+        resumed.map_err(|e| e.to_string())?;
         engine.settle().await;
         Ok((engine, position))
     }
@@ -94,6 +97,7 @@ impl Engine {
                     return None;
                 }
                 () = self.shared.ask_progress.notified() => self.watch.request_progress(),
+                () = self.shared.news.wait() => return None,
                 () = tokio::time::sleep(RETRY), if waiting => return None,
             }
         }
@@ -102,7 +106,8 @@ impl Engine {
     /// When a policy is to be decided again although nothing happens.
     fn due(&self) -> Option<Duration> {
         let world = self.shared.world.read();
-        let first = world.policies.values().filter_map(|p| p.wake).min()?;
+        let policies = world.policies.values().filter_map(|p| p.wake);
+        let first = policies.chain(world.control.wake).min()?;
         let wait = first.0.saturating_sub(self.shared.registry.now().0);
         Some(Duration::from_millis(wait.max(1).unsigned_abs()))
     }
@@ -252,6 +257,7 @@ impl Engine {
         self.enter_destinations().await;
         self.look_closer();
         self.tell_sessions();
+        self.hear().await;
         // What is deleted comes last: what another policy takes over in the same moment is not removed in between.
         let (deleted, others): (BTreeMap<_, _>, BTreeMap<_, _>) = {
             let world = self.shared.world.read();
@@ -266,9 +272,17 @@ impl Engine {
                 self.pending.again(index, scope);
             }
         }
+        self.hear().await;
         // What new destinations made worth deciding comes first.
         if self.pending.policies.is_empty() && self.pending.new_destinations.is_empty() {
             self.shared.decided.send_replace(taken);
+        }
+    }
+
+    /// What the rollout engine is to hear. It fails only when the store has stopped, which the next item of the log says.
+    async fn hear(&mut self) {
+        if let Err(error) = rollout::hear(&self.shared, &mut self.pending).await {
+            tracing::warn!(%error, "rollouts wait");
         }
     }
 
@@ -399,7 +413,14 @@ impl Engine {
             if varying.is_empty() {
                 continue;
             }
-            self.shared.sessions.wake_one(index);
+            let controlled = rollout::rendering(&world, index);
+            if controlled.is_empty() {
+                self.shared.sessions.wake_one(index);
+            }
+            for policy in controlled {
+                let waiting = self.pending.heard.rerender.entry(policy).or_default();
+                waiting.insert(index.0);
+            }
             let this = Destinations::from_iter([index.0]);
             for object in varying {
                 self.shared.touched(object, &this, world.applied);

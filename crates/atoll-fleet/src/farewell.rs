@@ -31,6 +31,12 @@ pub(crate) fn keeps(snapshot: &dyn Snapshot, cluster: &str) -> bool {
     }
 }
 
+/// Whether a workspace is being deleted and a person said what becomes of its copies.
+pub(crate) fn is_said(snapshot: &dyn Snapshot, cluster: &str) -> bool {
+    let row = snapshot.get(&rows::farewell(cluster));
+    row.is_ok_and(|row| row.is_some())
+}
+
 /// Guards Workspaces and LogicalClusters.
 pub(crate) struct FarewellHook(pub(crate) Seat);
 

@@ -28,6 +28,7 @@ mod reach;
 mod reading;
 mod reports;
 mod returned;
+mod rollout;
 mod rows;
 mod service;
 mod session;
@@ -80,6 +81,8 @@ impl FleetDoors {
             Arc::new(collectors::CollectorHook),
             Arc::new(consent::ShapeHook),
             Arc::new(signals::SignalHook),
+            Arc::new(rollout::hooks::SpecHook),
+            Arc::new(rollout::hooks::RolloutHook(self.seat.clone())),
             Arc::new(farewell::FarewellHook(self.seat.clone())),
         ]
     }
@@ -132,6 +135,8 @@ impl Fleet {
             feed: feed::Feed::new(),
             bodies: Bodies::new(),
             policy_status: Dirty::new(),
+            rollouts: Dirty::new(),
+            news: Arc::default(),
             returned: Dirty::new(),
             lifecycle: Dirty::new(),
             moved: Notify::new(),
@@ -151,6 +156,7 @@ impl Fleet {
         tasks.spawn(reporter.run());
         tasks.spawn(checks::run(shared.clone()));
         tasks.spawn(policy_status::run(shared.clone()));
+        tasks.spawn(rollout::objects::run(shared.clone()));
         tasks.spawn(returned::run(shared.clone()));
         tasks.spawn(lifecycle::run(
             shared.clone(),

@@ -10,6 +10,7 @@
 //! | `placements` | policy | its name and inventory, and what is known when it is gone |
 //! | `revisions` | policy and ordinal | what it selected then: objects, flags and the bodies' hashes |
 //! | `assignments` | policy and 65,536 destinations | who has which revision or may have been sent it |
+//! | `rollouts` | policy under control and step | what the rollout engine recorded: who has which revision, stages, slots, clocks (instead of `assignments`) |
 //! | `tombstones` | object | destinations that have not confirmed its removal |
 //! | `reports` | slot of a ring | a batch of reports, newer than the columns |
 //! | `columns` | object and 65,536 destinations | reported value -> destinations |
@@ -71,6 +72,18 @@ pub(crate) fn revision(cluster: &str, policy_uid: &str, ordinal: Ordinal) -> Key
 pub(crate) fn assignment(cluster: &str, policy_uid: &str, chunk: u16) -> Key {
     let identity = format!("{policy_uid}.{chunk}");
     key("assignments", &identity, cluster, policy_uid)
+}
+
+/// A step of a policy's rollouts, or (the first one that is kept) their whole state.
+pub(crate) fn rollout(cluster: &str, policy_uid: &str, number: u64) -> Key {
+    let identity = format!("{policy_uid}.{number}");
+    key("rollouts", &identity, cluster, policy_uid)
+}
+
+/// The number in a key of [`rollout`].
+pub(crate) fn rollout_number(key: &Key) -> Option<u64> {
+    let identity = std::str::from_utf8(key.component(2)?).ok()?;
+    identity.rsplit_once('.')?.1.parse().ok()
 }
 
 pub(crate) fn consent(cluster: &str, policy: &str) -> Key {

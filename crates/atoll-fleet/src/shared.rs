@@ -19,6 +19,7 @@ use crate::ca::FleetCa;
 use crate::decide;
 use crate::feed::Feed;
 use crate::model::{PolicyIndex, World};
+use crate::rollout::news::News;
 use crate::rows;
 use crate::session::{About, Sessions, Vectors};
 
@@ -40,6 +41,10 @@ pub(crate) struct Shared {
     pub(crate) bodies: Bodies,
     /// Policies whose status may have to be written.
     pub(crate) policy_status: Dirty<PolicyIndex>,
+    /// Policies (workspace, name) whose Rollouts may have to be written.
+    pub(crate) rollouts: Dirty<(Arc<str>, Arc<str>)>,
+    /// What the engine is to hear of copies and gates.
+    pub(crate) news: Arc<News>,
     /// Objects whose returned status may have to be written.
     pub(crate) returned: Dirty<ObjectIndex>,
     /// Destinations whose conditions may have to be written.
@@ -203,7 +208,7 @@ pub(crate) struct Dirty<K> {
     wake: Notify,
 }
 
-impl<K: Ord + Copy> Dirty<K> {
+impl<K: Ord> Dirty<K> {
     pub(crate) fn new() -> Self {
         Dirty {
             keys: Mutex::new(BTreeSet::new()),

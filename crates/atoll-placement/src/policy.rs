@@ -119,19 +119,15 @@ pub struct Policy {
     pub deletion: DeletionPolicy,
     /// The token of a held removal that may go on.
     pub confirm_removal: Option<String>,
+    /// The RolloutPolicy of its workspace by which changes reach destinations; `None`: at once.
+    pub rollout: Option<String>,
 }
 
 /// Fields of the API that are announced but do not act yet: refused, so that nobody believes they do.
-const NOT_YET: [(&str, &str); 2] = [
-    (
-        "upsync",
-        "is not supported by this version yet: leave it out",
-    ),
-    (
-        "rolloutPolicy",
-        "is not supported by this version yet: leave it out, and changes go to all selected edges at once",
-    ),
-];
+const NOT_YET: [(&str, &str); 1] = [(
+    "upsync",
+    "is not supported by this version yet: leave it out",
+)];
 
 impl Policy {
     /// Parses `spec`. All that is wrong is reported, each with its path.
@@ -175,6 +171,12 @@ impl Policy {
             ));
         }
         policy.confirm_removal = text(spec, "confirmRemoval", "spec", &mut errors);
+        policy.rollout = text(spec, "rolloutPolicy", "spec", &mut errors).filter(|n| !n.is_empty());
+        if let Some(name) = &policy.rollout
+            && let Err(why) = names::is_dns1123_subdomain(name)
+        {
+            errors.push(FieldError::invalid("spec.rolloutPolicy", name.clone(), why));
+        }
         policy.suspend = flag(spec, "suspend", "spec", &mut errors);
         policy.max_removals = match spec.get("maxRemovals") {
             None | Some(Value::Null) => None,

@@ -24,6 +24,8 @@ use serde_json::Value;
 
 use crate::consent;
 use crate::model::{DestinationState, PolicyIndex, PolicyState, Registration, World};
+use crate::rollout::Heard;
+use crate::rollout::specs::EDGE;
 use crate::source::{self, CONTROL, OCM, SourceError};
 
 /// What is to be done after some events.
@@ -48,6 +50,8 @@ pub(crate) struct Pending {
     pub(crate) obsolete: Vec<Key>,
     /// Workspaces all of whose objects have to be tested against one policy.
     pub(crate) rescan: BTreeSet<PolicyIndex>,
+    /// What the rollout engine has not heard yet.
+    pub(crate) heard: Heard,
 }
 
 /// What of a policy a decision has to look at.
@@ -108,10 +112,11 @@ impl Absorb<'_> {
                 self.destination(&parts, row)
             }
             (CONTROL, "bindingpolicies") => self.policy(&parts, row, revision),
-            (CONTROL, "customtransforms") | ("edge.atoll.dev", "customizers") => {
-                self.shape(&parts, row)
-            }
+            (CONTROL, "customtransforms") | (EDGE, "customizers") => self.shape(&parts, row),
             ("edge.atoll.dev", "signals") => self.signal(&parts, row),
+            (EDGE, "rolloutpolicies") => self.rollout_policy(&parts, row),
+            (EDGE, "disruptionbudgets") => self.disruption_budget(&parts, row),
+            (EDGE, "rollouts") => self.rollout(&parts, row),
             ("", "configmaps")
                 if parts.namespace == properties::NAMESPACE
                     && self.world.inventories.contains_key(parts.cluster) =>
@@ -240,6 +245,7 @@ impl Absorb<'_> {
         } else {
             self.world.available.remove(index.0);
         }
+        self.pending.heard.available(index.0, available);
     }
 
     /// Policies that ask for more than labels may choose otherwise because of a destination.
@@ -302,6 +308,7 @@ impl Absorb<'_> {
         let same = inventory.index.has_labels(index, labels);
         inventory.index.set(index, labels, state.accepted);
         if !same {
+            self.pending.heard.relabeled.insert(index.0);
             self.rendered_anew(&state.inventory, index);
         }
         let after = self.selecting(&state.inventory, index);
@@ -345,6 +352,7 @@ impl Absorb<'_> {
         let Some(state) = self.world.destinations.remove(&index) else {
             return;
         };
+        self.pending.heard.gone.insert(index.0);
         self.world.existing.remove(index.0);
         self.world.available.remove(index.0);
         self.world.connected.remove(index.0);

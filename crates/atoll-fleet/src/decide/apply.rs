@@ -32,7 +32,7 @@ pub(super) fn apply(
     for (object, destinations) in decision.revived {
         world.tombstones.revive(object, &destinations);
     }
-    if let Some((_, cut)) = &decision.cut {
+    for (_, cut) in &decision.cuts {
         world.hold_bodies(cut);
         for object in &cut.objects {
             world.let_bodies_go(*object);
@@ -42,18 +42,18 @@ pub(super) fn apply(
         world.applied = world.applied.max(revision);
     }
     let newest = world.policies.get(&index).and_then(PolicyState::newest);
-    let cut = decision.cut.as_ref().map(|(_, cut)| cut.clone());
+    let cut = decision.cuts.last().map(|(_, cut)| cut.clone());
     let cut = cut.or_else(|| newest.map(|r| r.cut.clone()));
     if let Some(cut) = cut.filter(|cut| cut.varies) {
         world.ensure_places(&cut.layers());
     }
-    let cut = decision.cut.as_ref();
-    let versions: Vec<ObjectIndex> = cut.iter().flat_map(|(_, cut)| cut.varying()).collect();
+    let cuts = decision.cuts.iter();
+    let versions: Vec<ObjectIndex> = cuts.flat_map(|(_, cut)| cut.varying()).collect();
     let Some(policy) = world.policies.get_mut(&index) else {
         return (woken, Vec::new());
     };
     let mut concerned: BTreeSet<ObjectIndex> = policy.objects();
-    if let Some((ordinal, cut)) = decision.cut {
+    for (ordinal, cut) in decision.cuts {
         let fresh = RevisionState {
             cut,
             assigned: Destinations::new(),
@@ -113,10 +113,10 @@ pub(super) fn apply(
     }
     concerned.extend(policy.objects());
     concerned.extend(forgotten.iter().flat_map(|r| &r.cut.objects));
-    let deleted = policy.deleted;
+    let last = decision.last;
     let named: BTreeSet<ObjectIndex> = concerned
         .iter()
-        .filter(|o| !deleted && refers(policy, **o))
+        .filter(|o| !last && refers(policy, **o))
         .copied()
         .collect();
     let free = forgotten
@@ -150,7 +150,7 @@ pub(super) fn apply(
         world.forget_checks(object);
         forget_settled(world, object);
     }
-    if deleted {
+    if last {
         forget_policy(world, index);
     }
     (woken, free)
@@ -170,10 +170,8 @@ fn moving(policy: &PolicyState, decision: &Decision) -> Copies {
         add(&revision.cut.objects, &(&revision.assigned & &all));
     }
     for transition in &decision.transitions {
-        let new = decision
-            .cut
-            .as_ref()
-            .filter(|(o, _)| Some(*o) == transition.to);
+        let mut new = decision.cuts.iter();
+        let new = new.find(|(o, _)| Some(*o) == transition.to);
         let held = transition.to.and_then(|o| policy.revisions.get(&o));
         let to = new.map(|(_, cut)| cut).or(held.map(|r| &r.cut));
         add(

@@ -70,7 +70,7 @@ pub(crate) fn look<T>(
     };
     let field = Field {
         candidates: &candidates,
-        incumbents: &among(&policy.assigned),
+        incumbents: &among(world.holders(policy)),
         accepted: &among(state.index.accepted()),
         available: &world.available,
         taints: &state.taints,

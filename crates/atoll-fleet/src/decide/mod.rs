@@ -29,6 +29,7 @@ pub(crate) use write::{fit, tombstone_write};
 use crate::absorb::{Absorb, Pending, Scope};
 use crate::farewell;
 use crate::model::{Cut, Entry, PolicyIndex, PolicyState, Tombstone, World};
+use crate::rollout::{self, Aim, Deleted, Target};
 use crate::rows;
 use crate::shared::Shared;
 
@@ -47,20 +48,20 @@ pub(crate) enum DecideError {
 }
 
 /// A revision that is cut by a decision.
-type NewRevision = (Ordinal, Arc<Cut>);
+pub(crate) type NewRevision = (Ordinal, Arc<Cut>);
 
 /// A decision, ready to be made durable.
-struct Decision {
-    /// A new revision.
-    cut: Option<NewRevision>,
-    /// Its bodies that the store does not have.
-    bodies: Vec<(BodyHash, Bytes)>,
+pub(crate) struct Decision {
+    /// New revisions.
+    pub(crate) cuts: Vec<NewRevision>,
+    /// Their bodies that the store does not have.
+    pub(crate) bodies: Vec<(BodyHash, Bytes)>,
     /// Who moves.
-    transitions: Vec<Transition>,
+    pub(crate) transitions: Vec<Transition>,
     /// Destinations that do not exist any more.
-    gone: Destinations,
+    pub(crate) gone: Destinations,
     /// Revisions that are kept no longer.
-    forget: Vec<Ordinal>,
+    pub(crate) forget: Vec<Ordinal>,
     tombstones: Vec<Tombstone>,
     /// Copies that are wanted again: their tombstones end.
     revived: Vec<(ObjectIndex, Destinations)>,
@@ -68,6 +69,10 @@ struct Decision {
     /// Copies and destinations removed by change.
     removed: (u64, u64),
     orphan: bool,
+    /// The rollout engine decided it: who has what is in its records, and it forgets revisions itself.
+    control: Option<Record>,
+    /// Nothing of the policy is left: its rows go.
+    pub(crate) last: bool,
     /// Destinations wait for consent. `None`: this was not looked at.
     refused: Option<bool>,
     /// What could not be had. `None`: this was not looked at.
@@ -77,12 +82,76 @@ struct Decision {
     now: i64,
 }
 
+/// What is written of a decision of the rollout engine.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    /// Its number and bytes; `None`: it says nothing about who has what.
+    pub(crate) row: Option<(u64, Bytes)>,
+    /// Numbers of records that go.
+    pub(crate) obsolete: std::ops::Range<u64>,
+    /// The policy comes under control: what said who has what until now goes.
+    pub(crate) entered: bool,
+}
+
 impl Decision {
+    /// One that leaves everything about a policy as it is.
+    pub(crate) fn nothing(policy: &PolicyState, now: i64) -> Decision {
+        Decision {
+            cuts: Vec::new(),
+            bodies: Vec::new(),
+            transitions: Vec::new(),
+            gone: Destinations::new(),
+            forget: Vec::new(),
+            tombstones: Vec::new(),
+            revived: Vec::new(),
+            held: policy.held.clone(),
+            removed: (0, 0),
+            orphan: policy.orphan,
+            control: None,
+            last: false,
+            refused: None,
+            unsatisfied: None,
+            wake: None,
+            now,
+        }
+    }
+
+    /// One of the rollout engine, about a policy whose copies stay (or do not) as it says now.
+    pub(crate) fn under_control(
+        policy: &PolicyState,
+        record: Record,
+        orphan: bool,
+        now: i64,
+    ) -> Decision {
+        Decision {
+            control: Some(record),
+            orphan,
+            ..Decision::nothing(policy, now)
+        }
+    }
+
+    /// What is known of a policy under control beside what the engine says: nobody moves. `again`: removals were counted before.
+    pub(crate) fn unmoved(self, record: Record, again: bool) -> Decision {
+        Decision {
+            control: Some(record),
+            last: false,
+            removed: if again { (0, 0) } else { self.removed },
+            ..self
+        }
+    }
+
     /// Everybody about whom anything changes.
     fn concerned(&self) -> Destinations {
         let moved = self.transitions.iter().map(|t| &t.destinations);
         moved.fold(self.gone.clone(), |all, set| all | set)
     }
+}
+
+/// What looking at a policy comes to: a decision, and (for a policy under control) what the rollout engine is told.
+#[derive(Default)]
+struct Prepared {
+    decision: Option<Decision>,
+    aim: Option<Aim>,
 }
 
 /// Decides a policy and carries the decision out.
@@ -97,7 +166,7 @@ pub(crate) async fn decide(
         .store
         .snapshot(At::Latest)
         .map_err(|e| DecideError::Read(e.to_string()))?;
-    let decision = {
+    let prepared = {
         let mut world = shared.world.write();
         let part = match scope {
             Scope::Whole => None,
@@ -106,20 +175,55 @@ pub(crate) async fn decide(
             }
         };
         match part {
-            Some(decision) => Some(decision),
+            Some(prepared) => prepared,
             None => prepare(shared, snapshot.as_ref(), &mut world, index, pending)?,
         }
     };
     drop(snapshot);
     shared.policy_status.add(index);
-    let Some(decision) = decision else {
-        return Ok(());
-    };
+    if let Some(decision) = prepared.decision {
+        carry(shared, index, decision, pending).await?;
+    }
+    match prepared.aim {
+        Some(aim) => rollout::follow(shared, index, aim, pending).await,
+        None => Ok(()),
+    }
+}
+
+/// Makes a decision durable, lets the picture be so, and wakes whom it concerns.
+pub(crate) async fn carry(
+    shared: &Shared,
+    index: PolicyIndex,
+    decision: Decision,
+    pending: &mut Pending,
+) -> Result<(), DecideError> {
+    let revision = append(shared, index, &decision).await?;
+    settle(shared, index, decision, revision, pending).await;
+    Ok(())
+}
+
+/// Makes a decision durable. Doing it again does no harm.
+pub(crate) async fn append(
+    shared: &Shared,
+    index: PolicyIndex,
+    decision: &Decision,
+) -> Result<Revision, AppendError> {
     let mut revision = Revision(0);
-    let batches = write::batches(&shared.world.read(), index, &decision);
+    let batches = write::batches(&shared.world.read(), index, decision);
     for writes in batches {
         revision = shared.append(Vec::new(), writes).await?;
     }
+    Ok(revision)
+}
+
+/// What is durable becomes the picture, and whom it concerns is woken.
+pub(crate) async fn settle(
+    shared: &Shared,
+    index: PolicyIndex,
+    decision: Decision,
+    revision: Revision,
+    pending: &mut Pending,
+) {
     if !decision.transitions.is_empty() {
         let tied = tied_to(&shared.world.read(), index);
         tied.into_iter().for_each(|other| pending.whole(other));
@@ -127,7 +231,6 @@ pub(crate) async fn decide(
     let (woken, free) = apply::apply(shared, index, decision, revision);
     shared.sessions.wake(&woken);
     collect(shared, free.iter().map(rows::body).collect()).await;
-    Ok(())
 }
 
 /// Policies that choose by where another one is placed.
@@ -161,7 +264,7 @@ fn prepare(
     world: &mut World,
     index: PolicyIndex,
     pending: &mut Pending,
-) -> Result<Option<Decision>, DecideError> {
+) -> Result<Prepared, DecideError> {
     let now = shared.registry.now().0;
     let mut absorb = Absorb {
         registry: &shared.registry,
@@ -180,22 +283,46 @@ fn prepare(
         wanted = closure.map_err(|e| DecideError::Read(e.to_string()))?;
     }
     lookups::keep_unreadable(world, snapshot, index, &mut wanted)?;
+    let control = rollout::under_control(world, index);
+    if !deleted && let Err(why) = &control {
+        trouble.push(why.clone());
+    }
+    let control = control.unwrap_or(false);
     let Some(policy) = world.policies.get_mut(&index) else {
-        return Ok(None);
+        return Ok(Prepared::default());
     };
-    policy
-        .problems
-        .retain(|p| !p.starts_with("InventoryNotFound"));
+    policy.problems.retain(|p| {
+        !p.starts_with("InventoryNotFound") && !p.starts_with(rollout::POLICY_NOT_FOUND)
+    });
     let stays = !trouble.is_empty();
     policy.problems.extend(trouble);
     policy.forget_recent(now);
     let (world, Some(policy)) = (&*world, world.policies.get(&index)) else {
-        return Ok(None);
+        return Ok(Prepared::default());
     };
+    let mut aim = (policy.control.is_some() || control && !deleted).then(|| Aim {
+        suspended: policy.spec.suspend,
+        deleted: deleted.then(|| Deleted {
+            orphan: policy.orphan_now() || farewell::keeps(snapshot, &policy.cluster),
+            at_once: farewell::is_said(snapshot, &policy.cluster),
+        }),
+        target: None,
+    });
     if !deleted && (!policy.parsed || policy.spec.suspend || stays || policy.inventory.is_none()) {
         // The last good state stays as it is.
-        return Ok(None);
+        aim = aim.filter(|_| policy.control.is_some());
+        return Ok(Prepared {
+            decision: None,
+            aim,
+        });
     }
+    if deleted && aim.is_some() {
+        return Ok(Prepared {
+            decision: None,
+            aim,
+        });
+    }
+    let holders = world.holders(policy);
     let consent = lookups::consent_of(shared, snapshot, policy);
     let orphan = policy.orphan_now() || farewell::keeps(snapshot, &policy.cluster);
     let gone = lookups::deleted_objects(world, snapshot, policy, &wanted)?;
@@ -210,8 +337,8 @@ fn prepare(
     let selected = choice.chosen;
     let none = RoaringBitmap::new();
     let accepted = state.map_or(&none, |s| s.index.accepted());
-    let refused = !consent && !((&selected & accepted) - &policy.assigned).is_empty();
-    let looked_at = selected.union_len(&policy.assigned);
+    let refused = !consent && !((&selected & accepted) - holders).is_empty();
+    let looked_at = selected.union_len(holders);
     shared
         .figures
         .looked_at
@@ -227,7 +354,7 @@ fn prepare(
                 .newest()
                 .map(|r| r.cut.objects.clone())
                 .unwrap_or_default(),
-            assigned: policy.assigned.clone(),
+            assigned: holders.clone(),
         },
         &Wanted {
             objects: wanted.keys().copied().collect(),
@@ -250,10 +377,42 @@ fn prepare(
         &|object, within| world.covered(object, index, within),
         &|object| world.identity_of(object),
     );
-    let (cut, bodies) = if deleted {
-        (None, Vec::new())
-    } else {
-        cut(world, policy, &wanted, &target, now)
+    let content = (!deleted).then(|| candidate(world, policy, &wanted, &target, now));
+    let decision = Decision {
+        held,
+        removed,
+        orphan,
+        last: deleted,
+        refused: Some(refused),
+        unsatisfied: Some(choice.unsatisfied),
+        wake: Some(choice.wake_at),
+        ..Decision::nothing(policy, now)
+    };
+    if let Some(mut aim) = aim {
+        let joined = &target.assigned - holders;
+        let left = holders - &target.assigned;
+        aim.target = content.map(|content| Target {
+            content: Some(content),
+            joined,
+            left,
+        });
+        let decision = rollout::without_moves(policy, decision, &aim);
+        return Ok(Prepared {
+            decision: Some(decision),
+            aim: Some(aim),
+        });
+    }
+    let content = content.filter(|c| {
+        policy
+            .newest()
+            .is_none_or(|r| r.cut.content != c.cut.content)
+    });
+    let (cut, bodies) = match content {
+        None => (None, Vec::new()),
+        Some(Candidate { cut, mut bodies }) => {
+            bodies.retain(|(hash, _)| !world.bodies.contains_key(hash));
+            (Some((policy.ordinal() + 1, cut)), bodies)
+        }
     };
     let ordinal = cut.as_ref().map_or(policy.ordinal(), |(o, _)| *o);
     let before = policy
@@ -265,32 +424,34 @@ fn prepare(
         [(ordinal, &target.assigned)],
     );
     let decision = Decision {
-        cut,
+        cuts: cut.into_iter().collect(),
         bodies,
         transitions,
         gone: &policy.assigned - &world.existing,
-        forget: Vec::new(),
-        tombstones: Vec::new(),
-        revived: Vec::new(),
-        held,
-        removed,
-        orphan,
-        refused: Some(refused),
-        unsatisfied: Some(choice.unsatisfied),
-        wake: Some(choice.wake_at),
-        now,
+        ..decision
     };
-    Ok(Some(finish(world, index, policy, decision)))
+    Ok(Prepared {
+        decision: Some(finish(world, index, policy, decision)),
+        aim: None,
+    })
 }
 
-/// A new revision, if what should be placed differs from the newest; with its bodies that the store does not have.
-fn cut(
+/// What a revision would be, cut now.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate {
+    pub(crate) cut: Arc<Cut>,
+    /// Bodies at hand: all that the store does not have are among them.
+    pub(crate) bodies: Vec<(BodyHash, Bytes)>,
+}
+
+/// What a policy would place, with the bodies at hand.
+fn candidate(
     world: &World,
     policy: &PolicyState,
     wanted: &BTreeMap<ObjectIndex, CopyFlags>,
     target: &Placed,
     now: i64,
-) -> (Option<NewRevision>, Vec<(BodyHash, Bytes)>) {
+) -> Candidate {
     let mut bodies: BTreeMap<BodyHash, Bytes> = BTreeMap::new();
     let mut entries = BTreeMap::new();
     for object in &target.objects {
@@ -317,28 +478,24 @@ fn cut(
         .filter_map(|(o, e)| Some((world.objects.get(o)?.identity(), e.render)))
         .collect();
     let content = bundle::content_hash(identities.iter().map(|(i, render)| (i.as_str(), *render)));
-    if policy.newest().is_some_and(|r| r.cut.content == content) {
-        return (None, Vec::new());
+    let cut = Cut::new(entries, content, now).holding(policy.spec.rollout.is_some());
+    Candidate {
+        cut: Arc::new(cut),
+        bodies: bodies.into_iter().collect(),
     }
-    bodies.retain(|hash, _| !world.bodies.contains_key(hash));
-    let cut = Cut::new(entries, content, now);
-    let next = Some((policy.ordinal() + 1, Arc::new(cut)));
-    (next, bodies.into_iter().collect())
 }
 
 /// What follows from who moves: what goes, what comes back, what need not be kept.
-fn finish(
+pub(crate) fn finish(
     world: &World,
     index: PolicyIndex,
     policy: &PolicyState,
     mut decision: Decision,
 ) -> Decision {
-    let new = decision.cut.as_ref().map(|(ordinal, cut)| (*ordinal, cut));
     let bundle = |ordinal: Ordinal| -> Option<&Arc<Cut>> {
-        match new {
-            Some((o, cut)) if o == ordinal => Some(cut),
-            _ => policy.revisions.get(&ordinal).map(|r| &r.cut),
-        }
+        let mut new = decision.cuts.iter();
+        let new = new.find(|(o, _)| *o == ordinal).map(|(_, cut)| cut);
+        new.or_else(|| policy.revisions.get(&ordinal).map(|r| &r.cut))
     };
     let transitions = &decision.transitions;
     let tombstones = tombstones(world, index, policy, transitions, &bundle, decision.orphan);
@@ -352,10 +509,12 @@ fn finish(
         }
     }
     let ordinals = policy.revisions.keys().copied();
-    let forget: Vec<Ordinal> = if policy.deleted {
+    let forget: Vec<Ordinal> = if decision.last {
         ordinals.collect()
-    } else if policy.revisions.len() + usize::from(new.is_some()) > HISTORY {
-        let all = ordinals.chain(new.map(|(o, _)| o));
+    } else if decision.control.is_some() {
+        std::mem::take(&mut decision.forget)
+    } else if policy.revisions.len() + decision.cuts.len() > HISTORY {
+        let all = ordinals.chain(decision.cuts.iter().map(|(o, _)| *o));
         let all = all.map(|o| (o, has_somebody(policy, &decision, o)));
         assign::forgettable(all.collect::<Vec<_>>(), HISTORY, &[])
     } else {
@@ -383,7 +542,7 @@ fn has_somebody(policy: &PolicyState, decision: &Decision, ordinal: Ordinal) -> 
 
 impl PolicyState {
     /// Whether its copies stay when it or its objects go: as its spec says, or said last.
-    fn orphan_now(&self) -> bool {
+    pub(crate) fn orphan_now(&self) -> bool {
         if self.deleted {
             self.orphan
         } else {

@@ -12,9 +12,10 @@ use atoll_placement::assign::{self, Ordinal};
 use atoll_placement::place::{self, Guard, Placed, Wanted};
 use atoll_store::Snapshot;
 
-use super::{Decision, choose, finish, lookups};
+use super::{Decision, Prepared, choose, finish, lookups};
 use crate::farewell;
 use crate::model::{PolicyIndex, World};
+use crate::rollout::{self, Aim, Target};
 use crate::shared::Shared;
 
 /// `None`: look at the whole.
@@ -24,7 +25,7 @@ pub(super) fn prepare(
     world: &mut World,
     index: PolicyIndex,
     these: &Destinations,
-) -> Option<Decision> {
+) -> Option<Prepared> {
     let now = shared.registry.now().0;
     let policy = world.policies.get_mut(&index)?;
     policy.forget_recent(now);
@@ -39,9 +40,13 @@ pub(super) fn prepare(
     if !policy.spec.asked.takes_all() {
         return None;
     }
+    if policy.control.is_none() && rollout::under_control(world, index) != Ok(false) {
+        return None;
+    }
+    let under_control = policy.control.is_some();
     let choice = choose::choose(world, policy, state, Some(these), Timestamp(now));
     let selected = choice.chosen;
-    let assigned = &policy.assigned & these;
+    let assigned = world.holders(policy) & these;
     let accepted = state.index.accepted() & these;
     let existing = &world.existing & these;
     let consent = lookups::consent_of(shared, snapshot, policy);
@@ -82,6 +87,31 @@ pub(super) fn prepare(
         .looked_at
         .fetch_add(these.len(), Ordering::Relaxed);
     let target = plan.next.assigned;
+    let decision = Decision {
+        held: None,
+        removed: plan.removed_by_change,
+        orphan,
+        // Others may be waiting too.
+        refused: waiting.then_some(true),
+        wake: choice.wake_at.map(Some),
+        ..Decision::nothing(policy, now)
+    };
+    if under_control {
+        let aim = Aim {
+            suspended: false,
+            deleted: None,
+            target: Some(Target {
+                content: None,
+                joined: &target - &assigned,
+                left: &assigned - &target,
+            }),
+        };
+        let decision = rollout::without_moves(policy, decision, &aim);
+        return Some(Prepared {
+            decision: Some(decision),
+            aim: Some(aim),
+        });
+    }
     let before: Vec<(Ordinal, Destinations)> = policy
         .in_use()
         .map(|(ordinal, r)| (ordinal, &r.assigned & &existing))
@@ -97,21 +127,12 @@ pub(super) fn prepare(
         assign::merge(after).iter().map(|(o, set)| (*o, set)),
     );
     let decision = Decision {
-        cut: None,
-        bodies: Vec::new(),
         transitions,
         gone: assigned - &existing,
-        forget: Vec::new(),
-        tombstones: Vec::new(),
-        revived: Vec::new(),
-        held: None,
-        removed: plan.removed_by_change,
-        orphan,
-        // Others may be waiting too.
-        refused: waiting.then_some(true),
-        unsatisfied: None,
-        wake: choice.wake_at.map(Some),
-        now,
+        ..decision
     };
-    Some(finish(world, index, policy, decision))
+    Some(Prepared {
+        decision: Some(finish(world, index, policy, decision)),
+        aim: None,
+    })
 }

@@ -64,21 +64,38 @@ fn placement(world: &World, policy: &PolicyState, decision: &Decision) -> Vec<Wr
             orphan: decision.orphan,
         }),
     );
-    if !policy.deleted
-        && (decision.cut.is_some()
+    if !decision.last
+        && (!decision.cuts.is_empty()
             || policy.stored_inventory != policy.inventory
             || decision.orphan != policy.orphan)
     {
         writes.push(row);
     }
-    if let Some((ordinal, cut)) = &decision.cut {
+    for (ordinal, cut) in &decision.cuts {
         let row = revision_row(world, *ordinal, cut);
         writes.push(Write::Put(
             rows::revision(cluster, uid, *ordinal),
             rows::encode(&row),
         ));
     }
-    for chunk in assign::chunks(&concerned) {
+    if let Some(record) = &decision.control {
+        // Behind the revisions that it names.
+        let row = record.row.iter();
+        writes.extend(
+            row.map(|(n, bytes)| Write::Put(rows::rollout(cluster, uid, *n), bytes.clone())),
+        );
+        let obsolete = record.obsolete.clone();
+        writes.extend(obsolete.map(|n| Write::Delete(rows::rollout(cluster, uid, n), None)));
+        if record.entered {
+            let chunks = assign::chunks(&policy.assigned).into_iter();
+            writes.extend(chunks.map(|c| Write::Delete(rows::assignment(cluster, uid, c), None)));
+        }
+    }
+    let chunks = match decision.control {
+        Some(_) => Vec::new(),
+        None => assign::chunks(&concerned),
+    };
+    for chunk in chunks {
         let revisions: Vec<AssignedRow> = assigned_in(policy, decision, chunk)
             .into_iter()
             .map(|(ordinal, set)| AssignedRow {
@@ -95,7 +112,7 @@ fn placement(world: &World, policy: &PolicyState, decision: &Decision) -> Vec<Wr
     }
     let forget = decision.forget.iter();
     writes.extend(forget.map(|o| Write::Delete(rows::revision(cluster, uid, *o), None)));
-    if policy.deleted {
+    if decision.last {
         // Last: while it is there, a start finds the rest.
         writes.push(Write::Delete(rows::placement(cluster, uid), None));
     }

@@ -20,6 +20,7 @@ use crate::absorb::{Absorb, Pending};
 use crate::model::{
     Content, Cut, Entry, PayloadObject, PolicyIndex, RevisionState, Tombstone, World,
 };
+use crate::rollout;
 use crate::rows::{
     self, AssignmentRow, DestinationRow, ObjectRow, PlacementRow, RevisionRow, TombstoneRow,
 };
@@ -71,6 +72,7 @@ pub(crate) fn load(
         .policies
         .values()
         .fold(named, |n, p| n | &p.assigned);
+    named |= rollout::named(absorb.world);
     load_tombstones(&mut absorb, &mut named)?;
     let position = reported::load(&mut absorb, &mut named)?;
     // An index that anything names is not given to somebody else.
@@ -170,7 +172,24 @@ fn load_placements(absorb: &mut Absorb<'_>) -> Result<(), String> {
     }
     load_revisions(absorb, &by_uid)?;
     load_assignments(absorb, &by_uid)?;
+    load_rollouts(absorb, &by_uid)?;
     load_bodies(absorb)
+}
+
+/// The rollout engine's records.
+fn load_rollouts(absorb: &mut Absorb<'_>, by_uid: &PolicyByUid) -> Result<(), String> {
+    let mut records = rollout::Records::new();
+    for (key, version) in rows_of(absorb.snapshot, "rollouts")? {
+        let number = rows::rollout_number(&key).ok_or_else(|| format!("row {key} is damaged"))?;
+        match by_uid.get(&(part(&key, 3), part(&key, 5))) {
+            Some(index) => {
+                let records = records.entry(*index).or_default();
+                records.insert(number, (key, version.row));
+            }
+            None => absorb.pending.obsolete.push(key),
+        }
+    }
+    rollout::load(absorb, records)
 }
 
 /// The renderer of a recipe in the body store.
@@ -323,6 +342,9 @@ fn load_present(absorb: &mut Absorb<'_>) -> Result<(), String> {
         crate::signals::resource(),
         ResourceId::builtin(source::CONTROL, "customtransforms"),
         ResourceId::builtin("edge.atoll.dev", "customizers"),
+        rollout::specs::policies(),
+        rollout::specs::budgets(),
+        rollout::objects::resource(),
     ] {
         for item in absorb.snapshot.range(&family.family(), None) {
             let (key, version) = item.map_err(text)?;

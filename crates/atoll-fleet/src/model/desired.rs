@@ -1,7 +1,8 @@
 //! What a destination should have: a function of assignments and revisions, read and never stored.
 //!
-//! The same copy wanted by several policies is one copy (invariant 10). Of what they ask for, an explicit wish beats one that came along; then the newest content of the object
-//! counts, so that a policy that is suspended holds back no other.
+//! The same copy wanted by several policies is one copy (invariant 10). Of what they ask for, an explicit wish beats one that came along; then a policy with a RolloutPolicy beats one
+//! without, and of several the oldest content counts: a copy advances only to what each of them allows there. Where none has one the newest content counts, so that a policy that is
+//! suspended holds back no other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,29 +20,35 @@ pub(crate) struct DesiredCopy {
     pub(crate) content: Arc<Content>,
     /// Of a copy that is not the same everywhere: its version.
     pub(crate) render: RenderHash,
+    /// The policy whose content it is has a RolloutPolicy.
+    holds: bool,
 }
 
 impl DesiredCopy {
-    fn of(entry: &Entry) -> Self {
+    fn of(entry: &Entry, holds: bool) -> Self {
         DesiredCopy {
             flags: entry.flags,
             content: entry.content.clone(),
             render: entry.render,
+            holds,
         }
     }
 
     /// With another policy's wish for the same copy.
-    fn join(&mut self, entry: &Entry) {
+    fn join(&mut self, entry: &Entry, holds: bool) {
         let before = self.flags;
         self.flags = before.join(entry.flags);
-        let theirs = if before.implicit == entry.flags.implicit {
-            entry.content.written > self.content.written
-        } else {
-            before.implicit
+        let (mine, other) = (self.content.written, entry.content.written);
+        let theirs = match (before.implicit, entry.flags.implicit) {
+            (a, b) if a != b => before.implicit,
+            _ if self.holds != holds => holds,
+            _ if holds => other < mine,
+            _ => other > mine,
         };
         if theirs {
             self.content = entry.content.clone();
             self.render = entry.render;
+            self.holds = holds;
         }
         let own = if theirs { entry.flags } else { before };
         if own != self.flags {
@@ -53,21 +60,23 @@ impl DesiredCopy {
 /// What these revisions together ask for.
 pub(crate) fn joined(cuts: &[Arc<Cut>]) -> BTreeMap<ObjectIndex, DesiredCopy> {
     let mut wanted: BTreeMap<ObjectIndex, DesiredCopy> = BTreeMap::new();
-    for (index, entry) in cuts.iter().flat_map(|cut| &cut.entries) {
-        wanted
-            .entry(*index)
-            .and_modify(|copy| copy.join(entry))
-            .or_insert_with(|| DesiredCopy::of(entry));
+    for cut in cuts {
+        for (index, entry) in &cut.entries {
+            wanted
+                .entry(*index)
+                .and_modify(|copy| copy.join(entry, cut.holds))
+                .or_insert_with(|| DesiredCopy::of(entry, cut.holds));
+        }
     }
     wanted
 }
 
-/// Which copy these wishes for one object give where, together.
+/// Which copy these wishes for one object (each with whether its policy has a RolloutPolicy) give where, together.
 pub(crate) fn grouped<'a>(
-    wishes: impl Iterator<Item = (&'a Entry, Destinations)>,
+    wishes: impl Iterator<Item = (&'a Entry, bool, Destinations)>,
 ) -> Vec<(DesiredCopy, Destinations)> {
     let mut groups: Vec<(DesiredCopy, Destinations)> = Vec::new();
-    for (entry, mut rest) in wishes.filter(|(_, set)| !set.is_empty()) {
+    for (entry, holds, mut rest) in wishes.filter(|(_, _, set)| !set.is_empty()) {
         let mut split = Vec::new();
         for (other, set) in &mut groups {
             let both = &*set & &rest;
@@ -75,12 +84,12 @@ pub(crate) fn grouped<'a>(
                 *set -= &both;
                 rest -= &both;
                 let mut joined = other.clone();
-                joined.join(entry);
+                joined.join(entry, holds);
                 split.push((joined, both));
             }
         }
         groups.extend(split);
-        groups.push((DesiredCopy::of(entry), rest));
+        groups.push((DesiredCopy::of(entry, holds), rest));
         groups.retain(|(_, set)| !set.is_empty());
     }
     groups
@@ -123,10 +132,10 @@ impl World {
         {
             let entry = policy
                 .at(destination)
-                .and_then(|(_, r)| r.cut.entries.get(&object));
+                .and_then(|(_, r)| Some((r.cut.entries.get(&object)?, r.cut.holds)));
             match (&mut found, entry) {
-                (Some(copy), Some(entry)) => copy.join(entry),
-                (None, Some(entry)) => found = Some(DesiredCopy::of(entry)),
+                (Some(copy), Some((entry, holds))) => copy.join(entry, holds),
+                (None, Some((entry, holds))) => found = Some(DesiredCopy::of(entry, holds)),
                 (_, None) => {}
             }
         }
@@ -146,7 +155,10 @@ impl World {
         let policies = policies.filter_map(|p| self.policies.get(p));
         let wishes = policies
             .flat_map(|policy| policy.in_use())
-            .filter_map(|(_, r)| Some((r.cut.entries.get(&index)?, &r.assigned & within)));
+            .filter_map(|(_, r)| {
+                let entry = r.cut.entries.get(&index)?;
+                Some((entry, r.cut.holds, &r.assigned & within))
+            });
         grouped(wishes)
     }
 
@@ -234,11 +246,11 @@ mod tests {
     proptest! {
         /// In whatever order policies are joined, the copy is the same, and its hash is that of its content and flags.
         #[test]
-        fn order_of_policies_does_not_matter(entries in proptest::collection::vec(some_entry(), 1..5), rotate in 0usize..5) {
-            let join = |list: &[Entry]| {
-                let mut copy = DesiredCopy::of(&list[0]);
-                for entry in &list[1..] {
-                    copy.join(entry);
+        fn order_of_policies_does_not_matter(entries in proptest::collection::vec((some_entry(), any::<bool>()), 1..5), rotate in 0usize..5) {
+            let join = |list: &[(Entry, bool)]| {
+                let mut copy = DesiredCopy::of(&list[0].0, list[0].1);
+                for (entry, holds) in &list[1..] {
+                    copy.join(entry, *holds);
                 }
                 copy
             };
@@ -253,17 +265,37 @@ mod tests {
     }
 
     #[test]
+    fn the_most_conservative_of_those_with_a_rollout_policy_counts() {
+        let flags = CopyFlags::default();
+        let join = |list: &[(u64, bool)]| {
+            let mut copy = DesiredCopy::of(&entry(list[0].0, list[0].0, flags), list[0].1);
+            for (written, holds) in &list[1..] {
+                copy.join(&entry(*written, *written, flags), *holds);
+            }
+            copy.content.written.0
+        };
+        for (wishes, expected) in [
+            (&[(5, false), (7, false)][..], 7),
+            (&[(5, true), (7, false)], 5),
+            (&[(5, false), (7, true)], 7),
+            (&[(5, true), (7, true), (9, false)], 5),
+        ] {
+            assert_eq!(join(wishes), expected, "{wishes:?}");
+        }
+    }
+
+    #[test]
     fn a_suspended_policy_holds_back_no_other() {
         let flags = CopyFlags::default();
-        let mut copy = DesiredCopy::of(&entry(1, 5, flags));
-        copy.join(&entry(2, 7, flags));
+        let mut copy = DesiredCopy::of(&entry(1, 5, flags), false);
+        copy.join(&entry(2, 7, flags), false);
         assert_eq!(copy.render, entry(2, 7, flags).render);
         let only = CopyFlags {
             create_only: true,
             ..flags
         };
-        let mut copy = DesiredCopy::of(&entry(2, 7, only));
-        copy.join(&entry(1, 5, flags));
+        let mut copy = DesiredCopy::of(&entry(2, 7, only), false);
+        copy.join(&entry(1, 5, flags), false);
         assert_eq!(
             copy.render,
             entry(2, 7, flags).render,

@@ -36,6 +36,8 @@ pub(crate) use reported::Copies;
 pub(crate) use tombstones::{Tombstone, Tombstones};
 pub(crate) use vary::Shaping;
 
+use crate::rollout::Control;
+
 /// One inventory workspace.
 #[derive(Debug, Default)]
 pub(crate) struct InventoryState {
@@ -110,6 +112,8 @@ pub(crate) struct World {
     pub(crate) blocked: HashMap<Destination, BTreeMap<ObjectIndex, String>>,
     /// The newest raw status of objects whose status returns: from where, and its JSON. Lost at a restart.
     pub(crate) raw: HashMap<ObjectIndex, (Destination, bytes::Bytes)>,
+    /// Rollouts: RolloutPolicies, DisruptionBudgets, and the engine.
+    pub(crate) control: Control,
     /// Everything up to here is in this picture.
     pub(crate) applied: Revision,
 }
@@ -200,9 +204,13 @@ impl World {
 
     /// A revision is forgotten: the bodies that no other names.
     pub(crate) fn release_bodies(&mut self, cut: &Cut) -> Vec<BodyHash> {
+        self.let_bodies(cut.entries.values().map(|entry| entry.content.body))
+    }
+
+    /// Bodies that something names no longer. Returns those that nothing names.
+    pub(crate) fn let_bodies(&mut self, bodies: impl Iterator<Item = BodyHash>) -> Vec<BodyHash> {
         let mut free = Vec::new();
-        for entry in cut.entries.values() {
-            let hash = entry.content.body;
+        for hash in bodies {
             if let Some(count) = self.bodies.get_mut(&hash) {
                 *count = count.saturating_sub(1);
                 if *count == 0 {

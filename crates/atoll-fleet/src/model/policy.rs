@@ -18,6 +18,7 @@ use atoll_store::Revision;
 use serde_json::Value;
 
 use super::Content;
+use crate::rollout::Controlled;
 
 /// A policy's dense index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,6 +59,8 @@ pub(crate) struct Cut {
     pub(crate) objects: BTreeSet<ObjectIndex>,
     /// Some copies are not the same everywhere.
     pub(crate) varies: bool,
+    /// The policy has a RolloutPolicy: what another policy wants newer of the same objects waits for this one.
+    pub(crate) holds: bool,
     /// [`atoll_placement::bundle::content_hash`].
     pub(crate) content: String,
     /// When, in milliseconds.
@@ -69,6 +72,7 @@ impl Cut {
         Cut {
             objects: entries.keys().copied().collect(),
             varies: entries.values().any(|e| e.content.vary.is_some()),
+            holds: false,
             entries,
             content,
             at,
@@ -83,6 +87,14 @@ impl Cut {
             entry.content.vary.is_some().then_some(*object)
         };
         self.entries.iter().filter_map(varying)
+    }
+
+    /// The same revision of a policy that holds others back, or does not.
+    pub(crate) fn holding(&self, holds: bool) -> Cut {
+        Cut {
+            holds,
+            ..self.clone()
+        }
     }
 
     /// The layers that shape its copies.
@@ -146,6 +158,8 @@ pub(crate) struct PolicyState {
     pub(crate) counts: Counts,
     /// The revision of the last change that anything computed from it can show.
     pub(crate) changed: Revision,
+    /// The rollout engine says who has what; `None`: everybody has the newest revision at once.
+    pub(crate) control: Option<Box<Controlled>>,
 }
 
 impl PolicyState {
@@ -175,6 +189,7 @@ impl PolicyState {
             recent: VecDeque::new(),
             counts: Counts::default(),
             changed,
+            control: None,
         }
     }
 

@@ -72,19 +72,6 @@ impl World {
         }
     }
 
-    /// How an object's copies stand at those of some destinations where it is wanted.
-    pub(crate) fn standings(
-        &self,
-        object: ObjectIndex,
-        within: &Destinations,
-    ) -> BTreeMap<Standing, Destinations> {
-        let mut found: BTreeMap<Standing, Destinations> = BTreeMap::new();
-        self.judged(object, within, &mut |standing, _, set| {
-            *found.entry(standing).or_default() |= set;
-        });
-        found
-    }
-
     /// Changes how copies stand.
     pub(crate) fn recounted<T>(
         &mut self,

@@ -202,6 +202,9 @@ impl Reporter {
     fn prepare(&self, batches: &[Batch]) -> Prepared {
         let mut world = self.shared.world.write();
         let moved = std::mem::take(&mut world.moved);
+        for (object, destinations) in &moved {
+            self.shared.news.reported(&world, *object, destinations);
+        }
         let news = batch::news(&world, batches.iter().flat_map(|b| &b.changes));
         // What moved comes first: what is reported now is newer.
         let rows = moved.iter().map(|(object, destinations)| {
@@ -283,11 +286,13 @@ impl Reporter {
                 }
             }
             self.shared.touched(object, &all, revision);
+            self.shared.news.reported(world, object, &all);
         }
     }
 
     /// Copies are gone, as a tombstone asked.
     fn confirm(&mut self, world: &mut World, object: ObjectIndex, gone: &Destinations) {
+        self.shared.news.removed(world, gone);
         for destination in &(gone & &world.purging) {
             let destination = atoll_placement::Destination(destination);
             self.shared.lifecycle.add(destination);

@@ -448,11 +448,17 @@ impl Edge {
         }
     }
 
-    pub async fn say(&self, message: impl Into<atoll_wire::to_center::Message>) {
-        let _ = self
-            .to_center
-            .send(Ok(ToCenter::new(self.uid.clone(), message)))
-            .await;
+    pub fn say<M: Into<atoll_wire::to_center::Message>>(
+        &self,
+        message: M,
+    ) -> impl Future<Output = ()> + Send + use<M> {
+        let (to_center, message) = (
+            self.to_center.clone(),
+            ToCenter::new(self.uid.clone(), message),
+        );
+        async move {
+            let _ = to_center.send(Ok(message)).await;
+        }
     }
 
     async fn take(&mut self, message: to_agent::Message) {
@@ -579,9 +585,86 @@ impl Edge {
         .await;
     }
 
+    /// Goes on by itself until it is ended; the timeline says when it had what.
+    pub fn live(mut self, timeline: &Timeline) -> Live {
+        let timeline = timeline.clone();
+        let disk = Arc::new(parking_lot::Mutex::new(self.disk.clone()));
+        let shown = disk.clone();
+        let uid = self.uid.clone();
+        let (again, mut asked) = mpsc::unbounded_channel();
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    message = self.from_center.next() => match message {
+                        Some(Ok(message)) => self.take(message.message.unwrap()).await,
+                        _ => return,
+                    },
+                    Some(()) = asked.recv() => {
+                        let all: Vec<CopyId> = self.disk.copies.keys().cloned().collect();
+                        self.report(&all).await;
+                    }
+                }
+                let before = shown.lock().configs();
+                let now = self.disk.configs();
+                *shown.lock() = self.disk.clone();
+                if before != now {
+                    timeline.0.lock().push((self.uid.clone(), now));
+                }
+            }
+        });
+        Live {
+            uid,
+            disk,
+            again,
+            task,
+        }
+    }
+
     /// The connection breaks; the disk stays.
     pub fn cut(self) -> Disk {
         self.disk
+    }
+}
+
+/// An edge's uid, and what it had then.
+pub type Moment = (String, BTreeMap<String, String>);
+
+/// What edges had, in the order in which they got it.
+#[derive(Clone, Default)]
+pub struct Timeline(pub Arc<parking_lot::Mutex<Vec<Moment>>>);
+
+/// An edge that lives by itself.
+pub struct Live {
+    pub uid: String,
+    disk: Arc<parking_lot::Mutex<Disk>>,
+    again: mpsc::UnboundedSender<()>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Live {
+    pub fn configs(&self) -> BTreeMap<String, String> {
+        self.disk.lock().configs()
+    }
+
+    /// The connection breaks; the disk stays.
+    pub async fn cut(self) -> Disk {
+        self.task.abort();
+        let _ = self.task.await;
+        self.disk.lock().clone()
+    }
+
+    /// Reports everything as it is now.
+    pub fn report(&self) {
+        let _ = self.again.send(());
+    }
+}
+
+/// Waits for something that has no event of its own.
+pub async fn eventually(what: &str, ready: impl Fn() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !ready() {
+        assert!(tokio::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

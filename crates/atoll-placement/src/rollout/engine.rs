@@ -94,6 +94,12 @@ pub struct Rollouts {
     wake_of: BTreeMap<PolicyId, Timestamp>,
 }
 
+impl std::fmt::Debug for Rollouts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.policies.keys()).finish()
+    }
+}
+
 impl Rollouts {
     /// Nothing yet.
     pub fn new() -> Self {
@@ -103,6 +109,20 @@ impl Rollouts {
     /// Reads back a recorded delta, in the order of the log. When all are read, [`Rollouts::resume`] goes on.
     pub fn load(&mut self, policy: PolicyId, delta: &Delta) -> Result<(), Undecodable> {
         self.policies.entry(policy).or_default().state.apply(delta)
+    }
+
+    /// Between loading and resuming, for every loaded policy: which policies share objects with it by the caller's numbers of this start, and that content which waited to become a
+    /// revision is said anew (it may be another one now).
+    pub fn introduce(&mut self, policy: PolicyId, shares: BTreeSet<PolicyId>) {
+        if let Some(policy) = self.policies.get_mut(&policy) {
+            policy.state.config.shares = shares;
+            policy.state.head.pending = None;
+        }
+    }
+
+    /// The policies that it knows.
+    pub fn policies(&self) -> impl Iterator<Item = PolicyId> + '_ {
+        self.policies.keys().copied()
     }
 
     /// Goes on after a restart, when all deltas are loaded: `known` are the destinations that exist, `available` those that were here by the log, `budgets` the inventories'. The effects are

@@ -290,8 +290,8 @@ impl Counts {
 }
 
 impl Progress {
-    /// The Rollout object's status, without `observedGeneration`.
-    pub fn status(&self) -> Value {
+    /// The Rollout object's status, without `observedGeneration`. `named` names destinations.
+    pub fn status(&self, named: &dyn Fn(u32) -> String) -> Value {
         let time = |at: Option<Timestamp>| at.map(Timestamp::rfc3339);
         let stages = self.stages.iter().map(|stage| {
             let phase = match (stage.began, stage.completed) {
@@ -304,6 +304,8 @@ impl Progress {
                 ("startedAt", time(stage.began).map(Value::from)),
                 ("completedAt", time(stage.completed).map(Value::from)),
                 ("counts", stage.counts.map(|c| c.to_json())),
+                ("slots", stage.limit.map(|_| stage.slots.into())),
+                ("maxSlots", stage.limit.map(Value::from)),
             ];
             for (field, found) in fields {
                 if let Some(found) = found {
@@ -312,6 +314,10 @@ impl Progress {
             }
             if !stage.waiting.is_empty() {
                 value["waitingFor"] = json!(stage.waiting);
+            }
+            if !stage.failed.is_empty() {
+                let named: Vec<String> = stage.failed.iter().map(|d| named(*d)).collect();
+                value["failing"] = json!(named);
             }
             value
         });
@@ -325,6 +331,9 @@ impl Progress {
         }
         if let Some(message) = &self.message {
             status["message"] = json!(message);
+        }
+        if let Some(pace) = self.per_minute {
+            status["perMinute"] = json!(pace.round() as u64);
         }
         status
     }

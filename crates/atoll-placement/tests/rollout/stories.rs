@@ -362,7 +362,7 @@ fn the_status_of_a_rollout() {
     let canaries = assigned(&s.event(content(P, "two")), P);
     s.healthy(P, canaries.iter());
     s.event(down(s.has(1)));
-    let status = s.progress(2).status();
+    let status = s.progress(2).status(&|d| d.to_string());
     assert_eq!(status["phase"], "Progressing");
     assert_eq!(status["stage"], "rest");
     assert_eq!(

@@ -11,9 +11,6 @@ pub(crate) fn unenforced(kind: ClusterKind, definition: &Definition) -> Option<S
     }
     let what = match (definition.group.as_str(), definition.names.plural.as_str()) {
         // The fleet's own kinds act wherever they are served, or say that they do not.
-        ("edge.atoll.dev", "rolloutpolicies" | "rollouts" | "disruptionbudgets") => {
-            "changes are not staged"
-        }
         ("control.kubestellar.io", "statuscollectors") => "nothing is collected",
         _ if !kind.warns_of_unenforced() => return None,
         (

@@ -248,10 +248,13 @@ impl Comparing<'_> {
             .filter(|p| self.concerned.iter().all(|after| after.index != Some(**p)))
             .filter_map(|p| self.world.policies.get(p))
             .flat_map(|p| p.in_use())
-            .filter_map(|(_, r)| Some((r.cut.entries.get(&object)?, r.assigned.clone())));
+            .filter_map(|(_, r)| {
+                let entry = r.cut.entries.get(&object)?;
+                Some((entry, r.cut.holds, r.assigned.clone()))
+            });
         let placed = self.concerned.iter().flat_map(|after| &after.placed);
         let touched =
-            placed.filter_map(|(entries, set)| Some((entries.get(&object)?, set.clone())));
+            placed.filter_map(|(entries, set)| Some((entries.get(&object)?, false, set.clone())));
         grouped(untouched.chain(touched))
     }
 
