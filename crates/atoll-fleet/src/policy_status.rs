@@ -6,6 +6,7 @@ use std::time::Duration;
 use atoll_kube::{Status, Timestamp};
 
 use atoll_placement::Destination;
+use atoll_placement::rollout::PolicyId;
 use atoll_placement::summary::{Counts, ErrorGroups};
 use atoll_registry::{ClusterName, PatchType, ResourceRef};
 use atoll_wire::ErrorKind;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use crate::lifecycle::set_condition;
 use crate::model::{PolicyIndex, PolicyState, World};
 use crate::reach;
+use crate::rollout;
 use crate::shared::Shared;
 use crate::source::CONTROL;
 
@@ -55,7 +57,10 @@ async fn write(shared: &Shared, index: PolicyIndex) -> Result<(), Status> {
             policy.name.clone(),
             policy.uid.clone(),
             policy.spec.clone(),
-            gather(&world, policy),
+            Found {
+                rollout: rollout(&world, index, shared.registry.now()),
+                ..gather(&world, policy)
+            },
         )
     };
     let cluster = ClusterName::new(cluster);
@@ -106,6 +111,24 @@ struct Found {
     problems: Vec<Value>,
     held: Option<Value>,
     suspended: bool,
+    /// Of a policy under control: how far its latest revision is, and what it waits for.
+    rollout: Option<(&'static str, String)>,
+}
+
+/// How far the latest revision is, in words: its phase, its stage and what that waits for.
+fn rollout(world: &World, index: PolicyIndex, now: Timestamp) -> Option<(&'static str, String)> {
+    world.policies.get(&index)?.control.as_ref()?;
+    let progress = rollout::objects::progress(world, PolicyId(index.0), now);
+    let latest = progress.into_iter().next()?;
+    let mut words = vec![format!("revision {}", latest.revision.0)];
+    words.extend(latest.stage.as_ref().map(|stage| format!("stage {stage}")));
+    words.extend(latest.message.clone());
+    let stage = latest
+        .stages
+        .iter()
+        .find(|s| Some(&s.name) == latest.stage.as_ref());
+    words.extend(stage.into_iter().flat_map(|s| s.waiting.iter().cloned()));
+    Some((latest.phase.as_str(), words.join("; ")))
 }
 
 fn gather(world: &World, policy: &PolicyState) -> Found {
@@ -162,6 +185,7 @@ fn gather(world: &World, policy: &PolicyState) -> Found {
         problems,
         held,
         suspended: policy.spec.suspend,
+        rollout: None,
     }
 }
 
@@ -271,6 +295,13 @@ impl Found {
             if self.destinations == 1 { "" } else { "s" },
         );
         set_condition(list, "Ready", yes_no(ready), reason, &message, now);
+        match &self.rollout {
+            Some((phase, words)) => {
+                let complete = yes_no(*phase == "Completed");
+                set_condition(list, "RolledOut", complete, phase, words, now);
+            }
+            None => list.retain(|c| c.get("type").and_then(Value::as_str) != Some("RolledOut")),
+        }
         match &self.held {
             Some(held) => {
                 let message = format!(
@@ -315,6 +346,7 @@ mod tests {
             problems: Vec::new(),
             held: None,
             suspended: false,
+            rollout: None,
         }
     }
 

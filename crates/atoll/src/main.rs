@@ -12,6 +12,7 @@ mod ignored;
 mod logging;
 mod quickstart;
 mod reading;
+mod rollout;
 mod sandbox;
 mod signals;
 mod simulate;
@@ -52,6 +53,8 @@ enum Command {
     Diff(reading::DiffArgs),
     /// List the kept revisions of a policy.
     History(reading::HistoryArgs),
+    /// Watch and steer how a policy's changes reach edges.
+    Rollout(rollout::Args),
     /// Create workspaces and move between them.
     Ws(ws::Args),
     /// Run a small Kubernetes-like cluster in one process, to try things out.
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
             Command::Apply(args) => reading::apply(args),
             Command::Diff(args) => reading::diff(args),
             Command::History(args) => reading::history(args),
+            Command::Rollout(args) => rollout::run(args),
             Command::Ws(args) => ws::run(args),
             Command::Sandbox(args) => sandbox::run(args),
             Command::Simulate(args) => simulate::run(args),

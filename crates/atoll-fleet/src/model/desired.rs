@@ -21,7 +21,7 @@ pub(crate) struct DesiredCopy {
     /// Of a copy that is not the same everywhere: its version.
     pub(crate) render: RenderHash,
     /// The policy whose content it is has a RolloutPolicy.
-    holds: bool,
+    pub(crate) holds: bool,
 }
 
 impl DesiredCopy {

@@ -6,6 +6,7 @@ use atoll_placement::clean;
 use atoll_placement::inventory::Labels;
 use atoll_placement::place::ObjectIndex;
 use atoll_placement::policy::{Candidate, Policy};
+use atoll_placement::rollout::Explanation;
 use atoll_placement::{Destination, Destinations};
 use atoll_wire::ObjectRef;
 use serde_json::{Map, Value, json};
@@ -217,6 +218,15 @@ fn about_destination(
         let has = object.is_some_and(|o| revision.cut.objects.contains(&o));
         told["hasObject"] = has.into();
     }
+    let rollout = world.waits_for(index, destination, now);
+    let rollout = rollout.filter(|r| r.selected || r.assigned.is_some());
+    let waiting = rollout.as_ref().map(|r| waiting(world, policy, r));
+    if let Some(words) = &waiting {
+        told["waiting"] = words.as_str().into();
+    }
+    if let Some(stage) = rollout.and_then(|r| r.stage) {
+        told["stage"] = stage.into();
+    }
     let Some(state) = policy
         .inventory
         .as_deref()
@@ -263,6 +273,10 @@ fn about_destination(
                 "Suspended",
                 "spec.suspend is true: nothing is changed at any destination".to_owned(),
             ),
+            None if waiting.is_some() => (
+                "Rollout",
+                format!("it is selected; {}", waiting.unwrap_or_default()),
+            ),
             None => (
                 "NotYet",
                 "it is selected, and the policy has not been decided for it yet".to_owned(),
@@ -272,6 +286,15 @@ fn about_destination(
     told["reason"] = reason.into();
     told["message"] = message.into();
     told
+}
+
+/// What a destination of a policy under control waits for. Other policies are named only if they are of the same workspace.
+fn waiting(world: &World, policy: &PolicyState, rollout: &Explanation) -> String {
+    rollout.waiting.words(&|other| {
+        let other = world.policies.get(&PolicyIndex(other.0));
+        let near = other.filter(|o| o.cluster == policy.cluster);
+        near.map_or_else(|| "of another workspace".to_owned(), |p| p.name.to_string())
+    })
 }
 
 /// What shapes a copy: templates, CustomTransforms, Customizers.

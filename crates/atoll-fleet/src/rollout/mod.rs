@@ -38,7 +38,9 @@ use std::sync::Arc;
 use atoll_kube::Timestamp;
 use atoll_placement::bundle::BodyHash;
 use atoll_placement::rollout::delta::SetId;
-use atoll_placement::rollout::{BudgetId, Event, PolicyEvent, PolicyId, Rollouts, Step};
+use atoll_placement::rollout::{
+    BudgetId, Event, Explanation, PolicyEvent, PolicyId, Rollouts, Step,
+};
 use atoll_placement::{Destination, Destinations};
 
 use crate::absorb::Pending;
@@ -130,6 +132,18 @@ impl World {
         let control = policy.control.as_ref();
         let state = control.and_then(|c| self.control.engine.state(c.id));
         state.map_or(&policy.assigned, |s| s.sets.get(SetId::Selected))
+    }
+
+    /// Why a destination has what it has of a policy; `None` for one that is not under control.
+    pub(crate) fn waits_for(
+        &self,
+        index: PolicyIndex,
+        destination: Destination,
+        now: Timestamp,
+    ) -> Option<Explanation> {
+        let facts = sight::Inventories { world: self, now };
+        let engine = &self.control.engine;
+        engine.explain(PolicyId(index.0), destination.0, &facts, now)
     }
 
     /// Tells the engine that something happened.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use atoll_kube::{Status, Timestamp, meta};
 use atoll_placement::Destination;
-use atoll_placement::rollout::{PolicyId, Progress};
+use atoll_placement::rollout::spec::GateKind;
+use atoll_placement::rollout::{GatePlace, PolicyId, Progress, RolloutState};
 use atoll_registry::client::Client;
 use atoll_registry::{ClusterName, DeleteOptions, PatchType, ResourceId, ResourceRef};
 use serde_json::{Value, json};
@@ -94,6 +95,15 @@ fn gather(world: &World, id: &(Arc<str>, Arc<str>), now: Timestamp) -> (Vec<Want
             if let Some((pause, state)) = pause.zip(state).filter(|_| current) {
                 status["pausedAt"] = state.clock(pause.since).rfc3339().into();
             }
+            if current && let Some(state) = state {
+                let awaiting = awaiting(state, now);
+                if !awaiting.is_empty() {
+                    status["awaiting"] = awaiting.into();
+                }
+                if state.head.pending.is_some() {
+                    status["pending"] = true.into();
+                }
+            }
             wanted.push(Wanted {
                 name: name_of(&policy.name, ordinal),
                 spec: json!({
@@ -118,6 +128,30 @@ fn gather(world: &World, id: &(Arc<str>, Arc<str>), now: Timestamp) -> (Vec<Want
         .filter(|name| !wanted.iter().any(|w| w.name == *name));
     let stale = stale.collect();
     (wanted, stale)
+}
+
+/// The gates that wait for a person now, by the stage that they stand at (`-`: the whole rollout).
+fn awaiting(state: &RolloutState, now: Timestamp) -> Vec<Value> {
+    let Some(run) = state.head.run.as_ref().filter(|r| r.active() && !r.back) else {
+        return Vec::new();
+    };
+    let mut places = vec![(GatePlace::Rollout, "-")];
+    if let Some(stage) = run.current().map(|at| &run.stages[at]) {
+        let place = match stage.began {
+            None => GatePlace::Before(stage.name.clone()),
+            Some(_) => GatePlace::After(stage.name.clone()),
+        };
+        places.push((place, stage.name.as_str()));
+    }
+    let mut found = Vec::new();
+    for (place, stage) in places {
+        let gates = state.gates_at(&place).iter();
+        let closed = gates.filter(|g| {
+            matches!(g.kind, GateKind::Approval { .. }) && state.closed(&place, g, now).is_some()
+        });
+        found.extend(closed.map(|g| json!({"stage": stage, "gate": g.name})));
+    }
+    found
 }
 
 /// How far a policy's kept revisions are, the latest first. Other policies are named only if they are of the same workspace.

@@ -3,7 +3,7 @@
 //! The center answers (`/services/fleet/<workspace>/…`); here answers are only laid out.
 
 mod change;
-mod show;
+pub(crate) mod show;
 
 use std::path::PathBuf;
 
@@ -30,6 +30,13 @@ pub(crate) struct Where {
     /// How to show the answer.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
+}
+
+impl Where {
+    /// JSON was asked for.
+    pub(crate) fn json(&self) -> bool {
+        self.output == Output::Json
+    }
 }
 
 /// How an answer is shown.
@@ -137,13 +144,13 @@ pub(crate) struct DiffArgs {
 }
 
 /// A way to ask.
-struct Desk {
-    client: Client,
-    workspace: String,
+pub(crate) struct Desk {
+    pub(crate) client: Client,
+    pub(crate) workspace: String,
 }
 
 impl Desk {
-    fn open(place: &Where) -> anyhow::Result<Desk> {
+    pub(crate) fn open(place: &Where) -> anyhow::Result<Desk> {
         let kubeconfig = match &place.kubeconfig {
             Some(path) => Kubeconfig::load(&[path])?,
             None => Kubeconfig::load_default()?,
@@ -234,7 +241,7 @@ fn object(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn wait<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+pub(crate) fn wait<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -243,7 +250,11 @@ fn wait<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
 }
 
 /// Shows an answer as it was asked for.
-fn tell(place: &Where, answer: &Value, text: impl FnOnce(&Value) -> String) -> anyhow::Result<()> {
+pub(crate) fn tell(
+    place: &Where,
+    answer: &Value,
+    text: impl FnOnce(&Value) -> String,
+) -> anyhow::Result<()> {
     let shown = match place.output {
         Output::Json => serde_json::to_string_pretty(answer)? + "\n",
         Output::Text => text(answer),

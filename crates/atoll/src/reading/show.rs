@@ -16,7 +16,7 @@ fn list(value: &Value) -> &[Value] {
 }
 
 /// Columns as wide as they need be, with three spaces between.
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = head.iter().map(|h| h.chars().count()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

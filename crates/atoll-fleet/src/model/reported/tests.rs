@@ -178,6 +178,7 @@ fn apply(world: &mut World, said: &mut Said, bad: &mut Bad, step: Step) {
                         flags,
                         render: content(version).render(flags),
                         content: content(version),
+                        holds: false,
                     };
                     world.render_at(destination, &copy)
                 }
