@@ -1,5 +1,7 @@
 //! A compiled expression, and the door to evaluate it.
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
@@ -10,6 +12,8 @@ use crate::error::{CompileError, EvalError, EvalErrorKind};
 use crate::eval::Evaluator;
 use crate::eval::machine::{Evaluated, Machine, Stop};
 use crate::eval::val::Val;
+use crate::library::authorizer::{Asked, Authorizer, Question};
+use crate::library::opaque::{self, Opaque};
 use crate::reads::{self, Read};
 use crate::syntax::{self, Fault};
 use crate::types::Type;
@@ -24,6 +28,8 @@ pub struct Program {
     variables: Vec<(Arc<str>, Type)>,
     reads: Vec<Read>,
     cost: (u64, u64),
+    /// How deep the text's tree is.
+    depth: u32,
 }
 
 /// How much an evaluation may spend. Memory follows from it: at most 32 bytes per unit, and never less than a mebibyte.
@@ -51,6 +57,66 @@ enum Bound<'a> {
     Json(&'a Json),
     Absent,
     Value(Val<'static>),
+    Variables(&'a Variables<'a>),
+}
+
+/// Named programs whose values other programs read as fields of one variable. Each is evaluated when it is first read, and once: what it costs is
+/// then charged to who reads it.
+#[derive(Debug)]
+pub struct Variables<'p> {
+    programs: &'p [(String, Program)],
+    known: RefCell<Vec<Option<Evaluated<Val<'static>>>>>,
+    /// How deep in trees the evaluations are that are under way.
+    depth: Cell<u32>,
+}
+
+/// How deep variables may read one another: it is bounded by the stack.
+const DEEPEST: u32 = 600;
+
+impl<'p> Variables<'p> {
+    /// Variables of which nothing is known yet. They read each other through the same binding as everybody else.
+    pub fn new(programs: &'p [(String, Program)]) -> Variables<'p> {
+        Variables {
+            known: RefCell::new(vec![None; programs.len()]),
+            depth: Cell::new(0),
+            programs,
+        }
+    }
+
+    /// The value of one of them; `None` where there is none of that name.
+    pub(crate) fn read(
+        &self,
+        name: &str,
+        bindings: &Bindings<'_>,
+        machine: &mut Machine,
+    ) -> Option<Evaluated<Val<'static>>> {
+        let place = self.programs.iter().position(|(known, _)| known == name)?;
+        let (_, program) = self.programs.get(place)?;
+        if let Some(known) = self.known.borrow().get(place).cloned().flatten() {
+            return Some(known);
+        }
+        let above = self.depth.get();
+        if above + program.depth > DEEPEST {
+            return Some(Err(Stop::fault("variables read one another too deep")));
+        }
+        self.depth.set(above + program.depth);
+        let left = machine.left();
+        let mut evaluator = Evaluator::new(Machine::new(left), &program.variables, bindings);
+        let value = evaluator.eval(&program.node);
+        let value = value.and_then(|value| evaluator.machine.keep(&value));
+        let spent = left - evaluator.machine.left();
+        self.depth.set(above);
+        let value = value.map_err(|stop| match stop {
+            Stop::Fault(why) => Stop::fault(format!(
+                "composited variable \"{name}\" fails to evaluate: {why}"
+            )),
+            other => other,
+        });
+        if let Some(known) = self.known.borrow_mut().get_mut(place) {
+            *known = Some(value.clone());
+        }
+        Some(machine.charge(spent).and(value))
+    }
 }
 
 impl<'a> Bindings<'a> {
@@ -80,6 +146,40 @@ impl<'a> Bindings<'a> {
         self
     }
 
+    /// Binds a variable whose fields are programs.
+    #[must_use]
+    pub fn variables(mut self, name: &'a str, variables: &'a Variables<'a>) -> Bindings<'a> {
+        self.bind(name, Bound::Variables(variables));
+        self
+    }
+
+    /// Binds an authorizer, to be asked about anything.
+    #[must_use]
+    pub fn authorizer(mut self, name: &'a str, door: &Arc<dyn Authorizer>) -> Bindings<'a> {
+        self.bind(name, asking(door, Question::default(), opaque::AUTHORIZER));
+        self
+    }
+
+    /// Binds a question about a resource, to be narrowed and asked.
+    #[must_use]
+    pub fn resource_check(
+        mut self,
+        name: &'a str,
+        door: &Arc<dyn Authorizer>,
+        question: Question,
+    ) -> Bindings<'a> {
+        self.bind(name, asking(door, question, opaque::RESOURCE_CHECK));
+        self
+    }
+
+    /// The programs that a variable's fields are.
+    pub(crate) fn fields(&self, name: &str) -> Option<&'a Variables<'a>> {
+        match self.entries.iter().find(|(known, _)| *known == name) {
+            Some((_, Bound::Variables(variables))) => Some(variables),
+            _ => None,
+        }
+    }
+
     fn bind(&mut self, name: &'a str, bound: Bound<'a>) {
         match self.entries.iter_mut().find(|(known, _)| *known == name) {
             Some((_, before)) => *before = bound,
@@ -92,16 +192,27 @@ impl<'a> Bindings<'a> {
         match self.entries.iter().find(|(known, _)| *known == &**name) {
             Some((_, Bound::Json(json))) => Val::from_json(json, declared),
             Some((_, Bound::Absent)) => Ok(Val::Optional(None)),
+            // Only its fields are values.
+            Some((_, Bound::Variables(_))) => Ok(Val::map(BTreeMap::new())),
             Some((_, Bound::Value(value))) => Ok(value.clone()),
             None => Err(Stop::Unbound(name.clone())),
         }
     }
 }
 
+fn asking<'a>(door: &Arc<dyn Authorizer>, question: Question, step: &'static str) -> Bound<'a> {
+    let door = door.clone();
+    Bound::Value(Val::opaque(Opaque::Asked(Asked {
+        door,
+        question,
+        step,
+    })))
+}
+
 impl Program {
     /// Compiles a text: parses it, checks its types, estimates its cost.
     pub fn compile(environment: &Environment, source: &str) -> Result<Program, CompileError> {
-        let (checked, at) =
+        let (checked, at, depth) =
             Program::check(environment, source).map_err(|faults| located(source, faults))?;
         let range = cost::range(&checked.node, &checked.variables, environment.get("self"));
         if let Some(limit) = environment.limit()
@@ -122,6 +233,7 @@ impl Program {
             variables: checked.variables,
             reads,
             cost: (range.min, range.max),
+            depth,
         })
     }
 
@@ -140,9 +252,17 @@ impl Program {
         Err(located(source, vec![Fault::new(program.node.at, message)]))
     }
 
-    fn check(environment: &Environment, source: &str) -> Result<(check::Checked, u32), Vec<Fault>> {
+    fn check(
+        environment: &Environment,
+        source: &str,
+    ) -> Result<(check::Checked, u32, u32), Vec<Fault>> {
         let expression = syntax::parse(source).map_err(|fault| vec![fault])?;
-        Ok((check::check(environment, &expression)?, expression.at))
+        let depth = u32::from(expression.depth);
+        Ok((
+            check::check(environment, &expression)?,
+            expression.at,
+            depth,
+        ))
     }
 
     /// The type of the answers.

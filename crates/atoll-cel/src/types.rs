@@ -110,6 +110,19 @@ impl ObjectType {
         self.add(property.into(), value, false)
     }
 
+    /// Adds a field selected by its very name, also where that is a reserved word.
+    #[must_use]
+    pub fn unescaped(mut self, property: impl Into<String>, value: Type) -> ObjectType {
+        let property = property.into();
+        let field = Field {
+            property: property.clone(),
+            value,
+            nullable: false,
+        };
+        self.fields.insert(property, field);
+        self
+    }
+
     /// Adds a field that may be `null`.
     pub fn nullable(self, property: impl Into<String>, value: Type) -> ObjectType {
         self.add(property.into(), value, true)

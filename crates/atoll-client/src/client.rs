@@ -11,7 +11,7 @@ use atoll_kube::status::{Reason, Status};
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -66,6 +66,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// Body; empty for none.
     pub body: Bytes,
+    /// The most bytes of an answer that are read; more is an error.
+    pub most: usize,
 }
 
 impl Request {
@@ -76,6 +78,7 @@ impl Request {
             path: path.into(),
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            most: usize::MAX,
         }
     }
 
@@ -84,6 +87,12 @@ impl Request {
         self.headers
             .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         self.body = body.into();
+        self
+    }
+
+    /// Reading no more than so many bytes of the answer: for servers that are not trusted.
+    pub fn at_most(mut self, bytes: usize) -> Self {
+        self.most = bytes;
         self
     }
 
@@ -243,7 +252,7 @@ impl Client {
             .await
             .map_err(|_| self.unreachable("no answer to a watch"))??;
         if !answer.status().is_success() {
-            let response = self.collect(answer).await?;
+            let response = self.collect(answer, usize::MAX).await?;
             return Err(self.refused(&response));
         }
         Ok(Lines {
@@ -272,7 +281,8 @@ impl Client {
 
     /// Sends a request and returns the whole answer, whatever its code.
     pub async fn request(&self, request: Request) -> Result<Response, ClientError> {
-        let exchange = async { self.collect(self.send(request).await?).await };
+        let most = request.most;
+        let exchange = async { self.collect(self.send(request).await?, most).await };
         tokio::time::timeout(ANSWER_TIMEOUT, exchange)
             .await
             .map_err(|_| self.unreachable("no answer within 60 s"))?
@@ -306,12 +316,16 @@ impl Client {
         Ok(answer)
     }
 
-    async fn collect(&self, answer: http::Response<Incoming>) -> Result<Response, ClientError> {
+    async fn collect(
+        &self,
+        answer: http::Response<Incoming>,
+        most: usize,
+    ) -> Result<Response, ClientError> {
         let (head, body) = answer.into_parts();
-        let body = body
+        let body = Limited::new(body, most)
             .collect()
             .await
-            .map_err(|error| self.unreachable(&causes(&error)))?
+            .map_err(|error| self.unreachable(&causes(&*error)))?
             .to_bytes();
         Ok(Response {
             code: head.status,

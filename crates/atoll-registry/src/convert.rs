@@ -52,3 +52,12 @@ pub(crate) fn served(served: &Served, row: atoll_kube::RowRef<'_>, revision: u64
         }
     }
 }
+
+/// A value at one served version, at another.
+pub(crate) fn between(from: &Served, to: &Served, mut value: Value) -> Value {
+    if from.definition.conversion == Conversion::Builtin {
+        builtin::convert::to_api_version(&mut value, &to.api_version());
+    }
+    value["apiVersion"] = to.api_version().into();
+    value
+}

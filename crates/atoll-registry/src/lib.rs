@@ -8,6 +8,8 @@
 //! The only I/O is the store. The crate knows nothing of HTTP, authentication or how a path became a logical cluster.
 
 mod access;
+mod admission;
+mod aside;
 mod call;
 pub mod client;
 pub mod controller;
@@ -24,6 +26,8 @@ pub mod surface;
 mod write;
 
 pub use access::{Attributes, Authorizer, ClusterKind, ClusterResolver, Decision};
+pub use admission::row::admission_key;
+pub use admission::webhook::{Caller, Endpoint, EndpointPlace};
 pub use call::{Body, Call, ClusterName, Clusters, PatchType, ResourceRef};
 pub use hooks::{Computed, Hook, Operation, Review, Virtual};
 pub use indexes::{INDEX_DELETING, INDEX_OWNER, INDEX_PHASE, indexes};

@@ -10,7 +10,8 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     Answer, Body, Call, ClusterName, Clusters, Computed, DeleteOptions, GetOptions, Hook, List,
     ListOptions, Object, PatchType, ResourceRef, Virtual, WatchOptions, WatchStream, WriteOptions,
-    access::{ClusterKind, ClusterResolver},
+    access::{Authorizer, ClusterKind, ClusterResolver},
+    admission::{plan, webhook::Caller},
     client::Client,
     surface::{self, Surface},
 };
@@ -74,6 +75,9 @@ pub(crate) struct Inner {
     pub(crate) virtuals: HashMap<(GroupResource, Option<String>), Arc<dyn Virtual>>,
     pub(crate) system: Arc<UserInfo>,
     background: Option<tokio::runtime::Handle>,
+    pub(crate) plans: plan::Plans,
+    pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
+    pub(crate) caller: Option<Arc<dyn Caller>>,
 }
 
 /// Puts a [`Registry`] together.
@@ -139,6 +143,20 @@ impl Builder {
         self
     }
 
+    /// Who answers the questions that admission policies ask about rights. Without one, everything is allowed.
+    #[must_use]
+    pub fn authorizer(mut self, authorizer: Arc<dyn Authorizer>) -> Self {
+        self.inner.authorizer = Some(authorizer);
+        self
+    }
+
+    /// Who makes the calls to webhooks. Without one, none can be asked.
+    #[must_use]
+    pub fn caller(mut self, caller: Arc<dyn Caller>) -> Self {
+        self.inner.caller = Some(caller);
+        self
+    }
+
     /// Bounds the memory for surfaces and compiled custom definitions, in bytes (default 64 MiB).
     #[must_use]
     pub fn surface_budget(mut self, bytes: u64) -> Self {
@@ -175,6 +193,9 @@ impl Registry {
                 virtuals: HashMap::new(),
                 system: Arc::new(system),
                 background: None,
+                plans: plan::cache(16 << 20),
+                authorizer: None,
+                caller: None,
             },
         }
     }

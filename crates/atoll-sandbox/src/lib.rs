@@ -72,6 +72,7 @@ impl Sandbox {
         let store = embedded::open(options)?;
         let root = RootDirectory::open(&RootOptions::single(directory, address))?;
         let registry = Registry::builder(store.clone() as Arc<dyn Store>, Arc::new(OneCluster))
+            .caller(Arc::new(atoll_server::Webhooks::default()))
             .hook(Arc::new(services::Addresses))
             .build();
         cluster::bootstrap(&registry).await?;

@@ -22,6 +22,7 @@ mod server;
 mod services;
 pub mod tls;
 mod version;
+mod webhooks;
 
 pub use agents::AgentService;
 pub use answer::objects::Overlay;
@@ -31,6 +32,7 @@ pub use health::HealthCheck;
 pub use metrics::MetricsSource;
 pub use server::{ServeError, Server, ServerBuilder, bind};
 pub use services::View;
+pub use webhooks::Webhooks;
 
 /// The Kubernetes version served, as `/version` says it.
 pub fn kubernetes_version() -> String {

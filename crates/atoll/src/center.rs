@@ -137,7 +137,9 @@ impl Center {
         let doors = FleetDoors::new(workspaces.access.clone());
         let background = Background::start().context("cannot start the background threads")?;
         let builder = Registry::builder(store.clone(), workspaces.tree.clone())
-            .background(background.handle().clone());
+            .background(background.handle().clone())
+            .authorizer(workspaces.access.clone())
+            .caller(Arc::new(atoll_server::Webhooks::default()));
         let builder = workspaces.install(builder);
         let builder = doors.hooks().into_iter().fold(builder, Builder::hook);
         let registry = doors

@@ -4,6 +4,7 @@ use super::size::{Range, UNKNOWN};
 use super::{Call, Estimate, Estimator, NodeKind};
 use crate::eval::val::Val;
 use crate::library::Charge;
+use crate::library::charge::{AUTHORIZATION, selector};
 use crate::types::Type;
 
 impl Estimator<'_> {
@@ -162,6 +163,11 @@ impl Estimator<'_> {
             Charge::Distinct => allocating(2.0, size(0).times(size(0))),
             Charge::Sort => allocating(sorting(id), size(0).times(size(0))),
             Charge::SortBy => allocating(sorting(id), size(1).times(size(1))),
+            Charge::Authorize => (Range::exactly(AUTHORIZATION), None),
+            Charge::Selector => (
+                Range::new(selector(size(1).min), selector(size(1).max)),
+                None,
+            ),
             Charge::Sets(times) => (plus_one(size(0).times(size(1)).factor(times.into())), None),
         }
     }

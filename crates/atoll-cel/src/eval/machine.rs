@@ -11,7 +11,7 @@ use super::val::{List, Mapping, Val};
 use crate::value::{Key, Value};
 
 /// Why an evaluation stops early.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Stop {
     /// The expression failed; `||`, `&&`, `all` and `exists` may still have an answer.
     Fault(Cow<'static, str>),
@@ -143,6 +143,14 @@ impl Machine {
             self.patterns.push((pattern.into(), compiled.clone()));
         }
         Ok(compiled)
+    }
+
+    /// A value that outlives what it was made of.
+    pub(crate) fn keep(&mut self, value: &Val<'_>) -> Evaluated<Val<'static>> {
+        match value {
+            Val::Opaque(opaque) => Ok(Val::Opaque(opaque.clone())),
+            other => Ok(Val::from_value(&self.own(other)?)),
+        }
     }
 
     /// A value on its own feet. Copying is charged.

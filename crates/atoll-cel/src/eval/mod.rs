@@ -123,6 +123,14 @@ impl<'a> Evaluator<'a> {
         field: &'a Arc<str>,
         how: Selection,
     ) -> Evaluated<Val<'a>> {
+        if let Some(found) = self.variable_field(operand, field) {
+            let value = found?;
+            return Ok(match how {
+                Selection::Test => Val::Bool(true),
+                Selection::Optional => Val::some(value),
+                Selection::Value => value,
+            });
+        }
         let value = self.eval(operand)?;
         let key = MapKey::Text(Text::Borrowed(field));
         let (value, was_optional) = match value {
@@ -154,6 +162,19 @@ impl<'a> Evaluator<'a> {
             (Some(value), false) => Ok(value),
             (None, false) => Err(Stop::fault(format!("no such key: {field}"))),
         }
+    }
+
+    /// The value of a field that is a program.
+    fn variable_field(&mut self, operand: &Node, field: &str) -> Option<Evaluated<Val<'a>>> {
+        let NodeKind::Variable(place) = operand.kind else {
+            return None;
+        };
+        let (name, _) = self.variables.get(place)?;
+        let variables = self.bindings.fields(name)?;
+        if let Err(stop) = self.machine.charge(2) {
+            return Some(Err(stop));
+        }
+        variables.read(field, self.bindings, &mut self.machine)
     }
 
     fn call(&mut self, call: &'a Call) -> Evaluated<Val<'a>> {

@@ -73,8 +73,22 @@ pub(crate) enum Charge {
     Sort,
     /// `@sortByAssociatedKeys`.
     SortBy,
+    /// `check` of an authorizer.
+    Authorize,
+    /// `fieldSelector`, `labelSelector`.
+    Selector,
     /// `sets.…`: so many comparisons of each with each.
     Sets(u8),
+}
+
+/// What a question to the authorizer costs.
+pub(crate) const AUTHORIZATION: u64 = 350_000;
+
+/// What it costs to read a selector: its characters, and a requirement for every two of them.
+pub(crate) fn selector(size: u64) -> u64 {
+    10_u64
+        .saturating_add(factor(size, 0.1))
+        .saturating_add(factor(factor(size, 0.5), 50.0))
 }
 
 /// A factor of a size, rounded up.
@@ -161,6 +175,8 @@ impl Charge {
             },
             Charge::Distinct | Charge::Sort => each_with_each(arguments.first()),
             Charge::SortBy => each_with_each(arguments.get(1)),
+            Charge::Authorize => AUTHORIZATION,
+            Charge::Selector => selector(size(1)),
             Charge::Sets(times) => {
                 1 + size(0)
                     .saturating_mul(size(1))

@@ -4,7 +4,8 @@
 //! member, `matches: (string, string) -> bool` is not; single capitals are type parameters. The tables are read once.
 
 mod addresses;
-mod charge;
+pub(crate) mod authorizer;
+pub(crate) mod charge;
 pub(crate) mod convert;
 mod formats;
 mod formatting;
@@ -29,7 +30,7 @@ use crate::types::Type;
 pub(crate) use charge::Charge;
 
 /// All libraries.
-const TABLES: [&[Entry]; 14] = [
+const TABLES: [&[Entry]; 15] = [
     operators::TABLE,
     convert::TABLE,
     strings::TABLE,
@@ -44,6 +45,7 @@ const TABLES: [&[Entry]; 14] = [
     urls::TABLE,
     addresses::TABLE,
     formats::TABLE,
+    authorizer::TABLE,
 ];
 
 /// What a function does; a receiver is the first argument.
@@ -124,11 +126,11 @@ pub(crate) fn type_named(name: &str) -> Option<&'static str> {
         opaque::CIDR,
         opaque::SEMVER,
         opaque::FORMAT,
-        "kubernetes.authorization.Authorizer",
-        "kubernetes.authorization.PathCheck",
-        "kubernetes.authorization.GroupCheck",
-        "kubernetes.authorization.ResourceCheck",
-        "kubernetes.authorization.Decision",
+        opaque::AUTHORIZER,
+        opaque::PATH_CHECK,
+        opaque::GROUP_CHECK,
+        opaque::RESOURCE_CHECK,
+        opaque::DECISION,
         "google.protobuf.NullValue",
     ];
     NAMES.into_iter().find(|known| *known == name)

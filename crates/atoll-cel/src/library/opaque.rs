@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::addresses::{Address, Block};
+use super::authorizer::{Answer, Asked};
 use super::formats::Format;
 use super::quantity::Quantity;
 use super::semver::Semver;
@@ -15,6 +16,12 @@ pub(crate) const CIDR: &str = "net.CIDR";
 pub(crate) const SEMVER: &str = "kubernetes.Semver";
 pub(crate) const FORMAT: &str = "kubernetes.NamedFormat";
 
+pub(crate) const AUTHORIZER: &str = "kubernetes.authorization.Authorizer";
+pub(crate) const PATH_CHECK: &str = "kubernetes.authorization.PathCheck";
+pub(crate) const GROUP_CHECK: &str = "kubernetes.authorization.GroupCheck";
+pub(crate) const RESOURCE_CHECK: &str = "kubernetes.authorization.ResourceCheck";
+pub(crate) const DECISION: &str = "kubernetes.authorization.Decision";
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Opaque {
     Quantity(Quantity),
@@ -23,6 +30,8 @@ pub(crate) enum Opaque {
     Cidr(Block),
     Semver(Semver),
     Format(&'static Format),
+    Asked(Asked),
+    Decision(Answer),
 }
 
 /// The value of a type that a text writes.
@@ -46,6 +55,8 @@ impl Opaque {
             Opaque::Cidr(_) => CIDR,
             Opaque::Semver(_) => SEMVER,
             Opaque::Format(_) => FORMAT,
+            Opaque::Asked(asked) => asked.step,
+            Opaque::Decision(_) => DECISION,
         }
     }
 
@@ -76,6 +87,7 @@ impl fmt::Display for Opaque {
             Opaque::Cidr(block) => block.fmt(f),
             Opaque::Semver(version) => version.fmt(f),
             Opaque::Format(format) => f.write_str(format.name),
+            Opaque::Asked(_) | Opaque::Decision(_) => f.write_str(self.type_name()),
         }
     }
 }

@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::{dependents, strategy, warnings};
 use crate::{
     Answer, Call, FieldValidation, Object, Operation, Outcome, Registry, ResourceId, Review,
-    WriteOptions, convert,
+    WriteOptions, admission, convert,
     read::{
         read_error, row,
         target::{Place, Target},
@@ -179,12 +179,17 @@ impl Attempt<'_> {
         let registry = self.flow.registry;
         let resource = self.target.group_resource();
         let is_crd = self.target.id == crd::resource();
+        let configures = admission::row::Family::of(&self.target.id);
         let hooks = registry
             .inner
             .hooks
             .get(&resource)
             .map_or(&[][..], Vec::as_slice);
-        if !is_crd && hooks.is_empty() && registry.inner.all_hooks.is_empty() {
+        if !is_crd
+            && configures.is_none()
+            && hooks.is_empty()
+            && registry.inner.all_hooks.is_empty()
+        {
             return Ok(());
         }
         let mut review = Review {
@@ -204,6 +209,9 @@ impl Attempt<'_> {
         };
         if is_crd {
             crd::admit(&self.place.surface, &mut review)?;
+        }
+        if let Some(family) = configures {
+            admission::row::admit(family, &mut review)?;
         }
         for hook in registry.inner.all_hooks.iter().chain(hooks) {
             hook.admit(registry, &mut review).await?;

@@ -11,7 +11,10 @@ use super::{
     body::{self, Decoded},
     rules, strategy,
 };
-use crate::{Answer, Body, Call, Operation, Outcome, Registry, Virtual, WriteOptions};
+use crate::{
+    Answer, Body, Call, Operation, Outcome, Registry, Virtual, WriteOptions,
+    admission::{self, Action},
+};
 
 /// Names tried for one `generateName`.
 const NAMES: usize = 8;
@@ -215,12 +218,14 @@ async fn insert_once(
     );
     let place = attempt.place.kind;
     strategy::stamp_user(place, &attempt.target.served, &mut value, &flow.call.user);
+    admission::mutate(&mut attempt, Action::Create, &mut value, None).await?;
     attempt.admit(Operation::Create, None, &mut value).await?;
-    let mut errors = strategy::validate_new(&attempt.target.served, &value);
+    let mut errors = strategy::validate_new(place, &attempt.target.served, &value);
     let warnings = &mut attempt.warnings;
-    rules::check(&attempt.target.served, None, &value, &mut errors, warnings).await?;
+    rules::check(&attempt.target.served, None, &value, &mut errors, warnings);
     strategy::refuse(&attempt.target.served, meta::name(&value), &errors)?;
     attempt.check_place()?;
+    admission::validate(&mut attempt, Action::Create, Some(&value), None).await?;
     attempt.note_owners(&value)?;
     attempt.warn();
 

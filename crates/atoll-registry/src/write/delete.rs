@@ -15,7 +15,9 @@ use super::{
 };
 use crate::{
     Answer, Call, ClusterKind, DeleteOptions, ListOptions, Object, Operation, Outcome, Propagation,
-    Registry, read::target::name_of,
+    Registry,
+    admission::{self, Action},
+    read::target::name_of,
 };
 
 /// Objects deleted between two reads of the collection.
@@ -111,6 +113,15 @@ async fn delete_once(
     let definition = &served.definition;
     let (key, now) = (attempt.key(name), attempt.flow.call.now);
     let check = Check::At(key.clone(), live.version.modified);
+    let mut nothing = Value::Null;
+    admission::mutate(
+        &mut attempt,
+        Action::Delete,
+        &mut nothing,
+        Some(&live.value),
+    )
+    .await?;
+    admission::validate(&mut attempt, Action::Delete, None, Some(&live.value)).await?;
     let mut marked = live.value.clone();
     meta::remove(&mut marked, "resourceVersion");
     if attempt.place.kind.collects_garbage() {

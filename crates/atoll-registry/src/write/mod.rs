@@ -12,6 +12,6 @@ pub(crate) mod patch;
 mod rules;
 pub(crate) mod scale;
 pub(crate) mod seed;
-mod strategy;
+pub(crate) mod strategy;
 pub(crate) mod update;
 mod warnings;

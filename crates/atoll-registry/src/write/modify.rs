@@ -8,9 +8,13 @@ use super::{
     attempt::{Attempt, Flow, Live, Stop},
     body, create,
     part::Part,
-    rules, strategy,
+    rules, scale, strategy,
 };
-use crate::{Answer, Operation, read::target::name_of};
+use crate::{
+    Answer, Operation,
+    admission::{self, Action},
+    read::target::name_of,
+};
 
 /// What a request wants an object to become.
 pub(crate) struct Proposal {
@@ -85,14 +89,23 @@ async fn modify_once(
     if !proposal.recorded {
         attempt.with_record(|record| managed::on_update(record, old, &mut new));
     }
+    if part != Part::Main || flow.call.resource.subresource.is_none() {
+        admission::mutate(&mut attempt, Action::Update, &mut new, Some(old)).await?;
+    }
     attempt
         .admit(Operation::Update, Some(old), &mut new)
         .await?;
     strategy::count_generation(&served, old, &mut new);
     let mut errors = strategy::validate_change(attempt.place.kind, &served, old, &new);
     let warnings = &mut attempt.warnings;
-    rules::check(&served, Some(old), &new, &mut errors, warnings).await?;
+    rules::check(&served, Some(old), &new, &mut errors, warnings);
     strategy::refuse(&served, name, &errors)?;
+    if flow.call.resource.subresource.as_deref() == Some("scale") {
+        let (new, old) = (scale::of(&new, &served)?, scale::of(old, &served)?);
+        admission::validate(&mut attempt, Action::Update, Some(&new), Some(&old)).await?;
+    } else {
+        admission::validate(&mut attempt, Action::Update, Some(&new), Some(old)).await?;
+    }
     let mut before = old.clone();
     meta::remove(&mut before, "resourceVersion");
     managed::keep_times_if_unchanged(&before, &mut new);

@@ -38,7 +38,8 @@ fn paths(version: &VersionDef) -> Result<&ScalePaths, Status> {
         .ok_or_else(Status::no_such_path)
 }
 
-fn of(object: &Value, served: &Served) -> Result<Value, Status> {
+/// An object seen as a Scale.
+pub(super) fn of(object: &Value, served: &Served) -> Result<Value, Status> {
     let paths = paths(served.version())?;
     let number = |path: &JsonPath| path.first(object).and_then(Value::as_i64).unwrap_or(0);
     let mut metadata = json!({});

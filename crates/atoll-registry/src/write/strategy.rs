@@ -7,7 +7,7 @@ use atoll_kube::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::{ClusterKind, Served};
+use crate::{ClusterKind, Served, admission};
 
 /// Shown on every object, stored on none.
 const CLUSTER_ANNOTATION: &str = "kcp.io/cluster";
@@ -190,10 +190,13 @@ pub(crate) fn name_rule(definition: &Definition) -> NameRule {
 }
 
 /// What is wrong with a new object.
-pub(crate) fn validate_new(served: &Served, object: &Value) -> Vec<FieldError> {
+pub(crate) fn validate_new(kind: ClusterKind, served: &Served, object: &Value) -> Vec<FieldError> {
     let definition = &served.definition;
     let mut errors = meta::validate(object, definition.namespaced(), name_rule(definition));
     errors.extend(faults(served, object));
+    if kind.acts() {
+        errors.extend(admission::check(&definition.group_resource(), object));
+    }
     if definition.names.plural == "customresourcedefinitions" {
         errors.extend(atoll_kube::definition::validate_crd(object));
     }
@@ -242,11 +245,12 @@ pub(crate) fn validate_change(
         errors.extend(found);
     }
     if kind.acts() && definition.source == Source::Builtin {
-        errors.extend(builtin::rules::check_change(
-            &definition.group_resource(),
-            old,
-            new,
-        ));
+        let resource = definition.group_resource();
+        errors.extend(builtin::rules::check_change(&resource, old, new));
+        let before = admission::check(&resource, old);
+        let mut found = admission::check(&resource, new);
+        found.retain(|error| !before.contains(error));
+        errors.extend(found);
     }
     if definition.names.plural == "customresourcedefinitions" {
         errors.extend(atoll_kube::definition::validate_crd_update(old, new));

@@ -15,9 +15,8 @@ pub(crate) fn unenforced(kind: ClusterKind, definition: &Definition) -> Option<S
         _ if !kind.warns_of_unenforced() => return None,
         (
             "admissionregistration.k8s.io",
-            "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
-        ) => "admission webhooks are not called",
-        ("admissionregistration.k8s.io", _) => "admission policies are not evaluated",
+            "mutatingadmissionpolicies" | "mutatingadmissionpolicybindings",
+        ) => "mutating admission policies are not evaluated",
         ("", "resourcequotas") => "resource quotas are not enforced",
         ("", "limitranges") => "limit ranges are not enforced",
         _ => return None,

@@ -22,8 +22,8 @@ const AT_ONCE: usize = 16;
 const PAGE: usize = 2_000;
 /// Finalizers are named for at most this many objects of a resource.
 const NAMED: usize = 1_000;
-/// The last append also removes the LogicalCluster, its Workspace and its surface.
-const ROOM: usize = MAX_WRITES - 4;
+/// The last append also removes the LogicalCluster, its Workspace, its surface and what it configured.
+const ROOM: usize = MAX_WRITES - 5;
 
 /// What a pass found.
 pub(super) enum Outcome {

@@ -16,7 +16,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use atoll_kube::{GroupResource, Row, RowRef, Status, meta};
 use atoll_registry::controller::{Controller, Next};
-use atoll_registry::{ClusterName, INDEX_DELETING, ObjectKey, Registry, surface_key};
+use atoll_registry::{
+    ClusterName, INDEX_DELETING, ObjectKey, Registry, admission_key, surface_key,
+};
 use atoll_store::{Append, AppendError, Check, Event, Snapshot, Write};
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -128,9 +130,11 @@ impl Deletion {
             return self.append(registry, append).await;
         }
         append.writes.push(Write::Delete(lc.key.clone(), None));
-        let surface = surface_key(&ClusterName::new(cluster));
-        if snapshot.get(&surface).map_err(rows::unreadable)?.is_some() {
-            append.writes.push(Write::Delete(surface, None));
+        let name = ClusterName::new(cluster);
+        for key in [surface_key(&name), admission_key(&name)] {
+            if snapshot.get(&key).map_err(rows::unreadable)?.is_some() {
+                append.writes.push(Write::Delete(key, None));
+            }
         }
         let workspace = workspace_of(&*snapshot, lc)?;
         let place = workspace

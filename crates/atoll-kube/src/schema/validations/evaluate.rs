@@ -256,14 +256,17 @@ impl Walk {
     }
 
     fn spend(&mut self, program: &Program, bindings: &Bindings<'_>) -> Spent {
-        let mut budget = Budget { cost: CALL_BUDGET };
+        // No more than shows that too much was spent.
+        let limit = CALL_BUDGET.min(self.left.saturating_add(1));
+        let mut budget = Budget { cost: limit };
         let result = program.spend(bindings, &mut budget);
-        match self.left.checked_sub(CALL_BUDGET - budget.cost) {
-            Some(left) => {
+        let stopped = matches!(&result, Err(e) if e.kind == EvalErrorKind::BudgetExceeded);
+        match self.left.checked_sub(limit - budget.cost) {
+            Some(left) if !stopped || limit == CALL_BUDGET => {
                 self.left = left;
                 Spent::Value(result)
             }
-            None => Spent::Over,
+            _ => Spent::Over,
         }
     }
 
