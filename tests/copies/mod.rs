@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod cleaning;
+mod collectors;
 mod connection;
 mod consent;
 mod destination;

@@ -33,9 +33,12 @@ impl Hook for CollectorHook {
 
 /// Refuses a bad spec; what is good but not as it may seem gets a warning.
 fn check(name: &str, spec: &Value) -> Result<Option<String>, Status> {
-    Collector::parse(spec).map_err(|errors| {
+    let collector = Collector::parse(spec).map_err(|errors| {
         Status::invalid(&GroupKind::new(CONTROL, "StatusCollector"), name, &errors)
     })?;
+    if collector.reads_report_time() {
+        return Ok(Some("propagation.lastReturnedUpdateTimestamp is not kept and reads as null; a WorkStatus that is read alone has its status as it is at the edge now".to_owned()));
+    }
     let limit = spec.get("limit").and_then(Value::as_u64).unwrap_or(0);
     Ok((limit > MOST_ROWS)
         .then(|| format!("spec.limit: at most {MOST_ROWS} rows are shown, not {limit}")))

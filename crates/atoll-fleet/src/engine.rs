@@ -15,6 +15,7 @@ use prost::Message as _;
 use tokio::task::JoinSet;
 
 use crate::absorb::{Absorb, Pending};
+use crate::collect;
 use crate::decide;
 use crate::load::{self, ReportPosition};
 use crate::model::{Registration, World};
@@ -273,6 +274,7 @@ impl Engine {
             }
         }
         self.hear().await;
+        collect::sync(&self.shared);
         // What new destinations made worth deciding comes first.
         if self.pending.policies.is_empty() && self.pending.new_destinations.is_empty() {
             self.shared.decided.send_replace(taken);

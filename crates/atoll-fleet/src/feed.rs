@@ -27,6 +27,11 @@ pub(crate) enum Change {
     },
     /// A policy's binding.
     Policy(PolicyIndex),
+    /// What collectors make of an object under a policy.
+    Combined {
+        object: ObjectIndex,
+        policy: PolicyIndex,
+    },
 }
 
 impl Change {
@@ -34,7 +39,7 @@ impl Change {
     fn bytes(&self) -> usize {
         match self {
             Change::Copies { destinations, .. } => 64 + destinations.serialized_size(),
-            Change::Policy(_) => 64,
+            Change::Policy(_) | Change::Combined { .. } => 64,
         }
     }
 }
@@ -92,6 +97,10 @@ impl Feed {
 
     pub(crate) fn policy(&self, policy: PolicyIndex, revision: Revision) {
         self.push(Change::Policy(policy), revision);
+    }
+
+    pub(crate) fn combined(&self, object: ObjectIndex, policy: PolicyIndex, revision: Revision) {
+        self.push(Change::Combined { object, policy }, revision);
     }
 
     fn push(&self, change: Change, revision: Revision) {

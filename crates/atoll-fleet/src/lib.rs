@@ -12,6 +12,7 @@
 mod absorb;
 pub mod ca;
 mod checks;
+mod collect;
 mod collectors;
 mod computed;
 mod consent;
@@ -140,6 +141,9 @@ impl Fleet {
             returned: Dirty::new(),
             lifecycle: Dirty::new(),
             moved: Notify::new(),
+            collecting: Notify::new(),
+            counted: watch::Sender::new(false),
+            stale: Dirty::new(),
             figures: Figures::default(),
             abouts: Mutex::new(HashMap::new()),
             decided: watch::Sender::new(Revision(0)),
@@ -155,6 +159,7 @@ impl Fleet {
         tasks.spawn(engine.run());
         tasks.spawn(reporter.run());
         tasks.spawn(checks::run(shared.clone()));
+        tasks.spawn(collect::run(shared.clone()));
         tasks.spawn(policy_status::run(shared.clone()));
         tasks.spawn(rollout::objects::run(shared.clone()));
         tasks.spawn(returned::run(shared.clone()));

@@ -1,5 +1,6 @@
 //! BindingPolicy.status: conditions, disjoint counts, grouped errors, what is held and what is missing. Coalesced; written only when it differs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -189,12 +190,33 @@ fn gather(world: &World, policy: &PolicyState) -> Found {
     }
 }
 
+fn missing_collectors(world: &World, policy: &PolicyState) -> BTreeSet<Arc<str>> {
+    let id = (policy.cluster.clone(), policy.name.clone());
+    let index = world.by_policy.get(&id);
+    let objects = policy
+        .selected
+        .iter()
+        .filter(|(_, m)| !m.collectors.is_empty());
+    let shown = objects.filter_map(|(o, _)| world.collected.shown.get(&(*o, *index?)));
+    shown
+        .flat_map(|shown| shown.missing.iter().cloned())
+        .collect()
+}
+
 fn unsatisfied(world: &World, policy: &PolicyState) -> Vec<String> {
     let mut found = Vec::new();
     if policy.refused {
         found.push("ConsentMissing: whoever wrote this policy may not place on the inventory (any more); nothing new is placed".to_owned());
     }
     found.extend(policy.unsatisfied.iter().cloned());
+    let missing = missing_collectors(world, policy);
+    if !missing.is_empty() {
+        let names: Vec<&str> = missing.iter().map(|name| &**name).collect();
+        found.push(format!(
+            "StatusCollectorMissing: a clause names {}, which this workspace does not have",
+            names.join(", ")
+        ));
+    }
     let mut offenders = Vec::new();
     for (object, modulation) in &policy.selected {
         if !modulation.want_singleton || modulation.want_multi {

@@ -10,7 +10,7 @@ use atoll_kube::Status;
 use atoll_placement::combine::{self, Show};
 use atoll_placement::place::ObjectIndex;
 use atoll_placement::summary::Standing;
-use atoll_placement::{Destination, Destinations, project};
+use atoll_placement::{Destination, Destinations};
 use atoll_registry::{ClusterName, ResourceRef};
 use atoll_store::{At, Key, Write};
 use atoll_wire::{CopyId, ObjectRef};
@@ -130,8 +130,7 @@ fn single(
         return Some(status);
     }
     // What came is kept nowhere else, and it says the same.
-    let reference = &world.objects.get(&index)?.reference;
-    let before = project::project(&reference.group, &reference.resource, stored);
+    let before = world.project(index, stored);
     let text = before.to_string();
     if !before.is_null() && *text == *value.status {
         return Some(stored.clone());

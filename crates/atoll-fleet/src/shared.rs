@@ -25,6 +25,8 @@ use crate::session::{About, Sessions, Vectors};
 
 /// Memory for bodies that were asked for lately.
 const BODY_CACHE_BYTES: u64 = 32 << 20;
+/// How long somebody who reads waits until what is collected was counted after a start.
+const COUNTING: Duration = Duration::from_secs(30);
 /// How long a connecting agent waits for the engine.
 const CATCH_UP: Duration = Duration::from_secs(5);
 
@@ -51,6 +53,12 @@ pub(crate) struct Shared {
     pub(crate) lifecycle: Dirty<Destination>,
     /// Copies moved in the picture ([`World::moved`]), and that has to be written.
     pub(crate) moved: Notify,
+    /// What collectors show may be different.
+    pub(crate) collecting: Notify,
+    /// Whether everything was counted once since the start.
+    pub(crate) counted: watch::Sender<bool>,
+    /// Policies some of whose destinations came or went.
+    pub(crate) stale: Dirty<PolicyIndex>,
     pub(crate) figures: Figures,
     pub(crate) abouts: Mutex<HashMap<Destination, About>>,
     /// Up to where the engine has decided.
@@ -124,6 +132,13 @@ impl Shared {
         let wait = decided.wait_for(|at| *at >= head);
         // Late or not, the caller looks at the picture as it is.
         let _ = tokio::time::timeout(CATCH_UP, wait).await;
+    }
+
+    /// Waits until what is collected was counted after a start. False: it takes long.
+    pub(crate) async fn counted(&self) -> bool {
+        let mut counted = self.counted.subscribe();
+        let wait = counted.wait_for(|counted| *counted);
+        tokio::time::timeout(COUNTING, wait).await.is_ok()
     }
 
     /// A body of the body store.
@@ -224,6 +239,11 @@ impl<K: Ord> Dirty<K> {
 
     pub(crate) fn len(&self) -> usize {
         self.keys.lock().len()
+    }
+
+    /// Takes what there is now.
+    pub(crate) fn now(&self) -> BTreeSet<K> {
+        std::mem::take(&mut *self.keys.lock())
     }
 
     /// Waits until there is something, gives more a moment to come, and takes all. Cancel safe.

@@ -334,6 +334,19 @@ impl Column {
         sets.into_iter().collect()
     }
 
+    /// How many of some destinations have reported.
+    pub fn count_within(&self, within: &Destinations) -> u64 {
+        let common = self
+            .common
+            .iter()
+            .map(|(_, set)| set.intersection_len(within));
+        let rare = self
+            .rare
+            .keys()
+            .filter(|destination| within.contains(**destination));
+        common.sum::<u64>() + rare.count() as u64
+    }
+
     /// How many destinations have reported.
     pub fn len(&self) -> u64 {
         self.common.iter().map(|(_, set)| set.len()).sum::<u64>() + self.rare.len() as u64
@@ -415,6 +428,7 @@ mod tests {
                 }
                 for within in [(0..3u32).collect::<Destinations>(), (20..180).collect()] {
                     let expected: Vec<_> = column.sets().into_iter().map(|(id, set)| (id, set & &within)).filter(|(_, set)| !set.is_empty()).collect();
+                    prop_assert_eq!(column.count_within(&within), expected.iter().map(|(_, set)| set.len()).sum::<u64>());
                     prop_assert_eq!(column.sets_within(&within), expected);
                 }
                 let distinct: std::collections::BTreeSet<_> = column.values().collect();

@@ -112,6 +112,7 @@ impl Absorb<'_> {
                 self.destination(&parts, row)
             }
             (CONTROL, "bindingpolicies") => self.policy(&parts, row, revision),
+            (CONTROL, "statuscollectors") => self.collector(&parts, row),
             (CONTROL, "customtransforms") | (EDGE, "customizers") => self.shape(&parts, row),
             ("edge.atoll.dev", "signals") => self.signal(&parts, row),
             (EDGE, "rolloutpolicies") => self.rollout_policy(&parts, row),
@@ -303,10 +304,15 @@ impl Absorb<'_> {
         acceptance: bool,
     ) {
         let before = self.selecting(&state.inventory, index);
-        let name = state.inventory.clone();
-        let inventory = self.world.inventories.entry(name).or_default();
-        let same = inventory.index.has_labels(index, labels);
+        let inventory = self.world.inventories.entry(state.inventory.clone());
+        let same = inventory.or_default().index.has_labels(index, labels);
+        let old = (!same).then(|| self.world.labels_of(index));
+        let inventory = self.world.inventories.entry(state.inventory.clone());
+        let inventory = inventory.or_default();
         inventory.index.set(index, labels, state.accepted);
+        if let Some(old) = old {
+            self.world.relabelled(index, &old);
+        }
         if !same {
             self.pending.heard.relabeled.insert(index.0);
             self.rendered_anew(&state.inventory, index);
@@ -349,6 +355,8 @@ impl Absorb<'_> {
 
     /// The ManagedCluster is gone: it is detached, its workloads stay.
     pub(crate) fn remove_destination(&mut self, index: Destination) {
+        // While it is still known who it was.
+        self.world.forget_reports(index);
         let Some(state) = self.world.destinations.remove(&index) else {
             return;
         };
@@ -372,7 +380,6 @@ impl Absorb<'_> {
         {
             self.pending.part(*policy, index);
         }
-        self.world.forget_reports(index);
         self.world.tombstones.forget(index);
         self.pending.gone_destinations.push((index, state));
     }
@@ -440,6 +447,7 @@ impl Absorb<'_> {
             return;
         }
         policy.generation = generation;
+        self.world.collected.policies.insert(index);
         policy.created = value
             .pointer("/metadata/creationTimestamp")
             .cloned()

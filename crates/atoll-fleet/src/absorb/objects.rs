@@ -150,6 +150,7 @@ impl Absorb<'_> {
             .map(|o| o.policies.iter().chain(selecting.keys()).copied().collect())
             .unwrap_or_default();
         for policy_index in concerned {
+            self.world.collected.policies.insert(policy_index);
             self.pending.whole(policy_index);
             let Some(policy) = self.world.policies.get_mut(&policy_index) else {
                 continue;

@@ -14,6 +14,7 @@ use atoll_store::Snapshot;
 use serde_json::Value;
 
 use super::Absorb;
+use crate::collect;
 use crate::model::Shaping;
 use crate::source::{self, SourceError};
 
@@ -84,6 +85,22 @@ impl Absorb<'_> {
         let here = self.world.objects.values();
         let here = here.filter(|o| o.live && o.copy.cluster == parts.cluster);
         self.pending.reread.extend(here.map(|o| o.key.clone()));
+        Ok(())
+    }
+
+    /// A StatusCollector changed.
+    pub(super) fn collector(
+        &mut self,
+        parts: &ObjectKey<'_>,
+        row: Option<&[u8]>,
+    ) -> Result<(), SourceError> {
+        let kind = ("control.kubestellar.io/v1alpha1", "StatusCollector");
+        let value = row.map(|row| source::control_value(row, kind.0, kind.1));
+        let value = value.transpose()?.filter(|v| !meta::is_deleting(v));
+        let null = Value::Null;
+        let spec = value.as_ref().map(|v| v.get("spec").unwrap_or(&null));
+        let id = (parts.cluster.into(), parts.name.into());
+        collect::set_collector(self.world, id, spec);
         Ok(())
     }
 

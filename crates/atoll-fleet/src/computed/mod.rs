@@ -1,9 +1,10 @@
-//! Kinds that are functions of the picture: Binding, WorkStatus and the mailbox view. Nothing of them is stored, and nobody writes them.
+//! Kinds that are functions of the picture: Binding, WorkStatus, CombinedStatus and the mailbox view. Nothing of them is stored, and nobody writes them.
 //!
 //! A [`View`] says which items there are, what a change concerns and how an item looks; getting, listing and watching are the same code for all.
 //! A watch may tell a change again that its client has seen, never miss one.
 
 mod binding;
+mod combined_status;
 mod follow;
 mod mailbox;
 mod work_status;
@@ -37,6 +38,8 @@ pub(crate) enum Item {
     Policy(PolicyIndex),
     /// One object at one destination.
     Copy(ObjectIndex, Destination),
+    /// One object under one policy.
+    Combined(ObjectIndex, PolicyIndex),
 }
 
 /// Where an object of a computed kind is found.
@@ -256,6 +259,8 @@ struct Kind {
     view: Arc<dyn View>,
     /// Ask the edge for the status as it is when one object is read.
     fresh: bool,
+    /// Only what was counted since the start is shown.
+    counted: bool,
 }
 
 /// The kinds that the registry serves.
@@ -266,23 +271,36 @@ pub(crate) fn kinds(seat: Seat) -> Vec<Arc<dyn Computed>> {
             resource: "bindings",
             view: Arc::new(binding::Bindings),
             fresh: false,
+            counted: false,
+        }),
+        Arc::new(Kind {
+            seat: seat.clone(),
+            resource: "combinedstatuses",
+            view: Arc::new(combined_status::CombinedStatuses),
+            fresh: false,
+            counted: true,
         }),
         Arc::new(Kind {
             seat,
             resource: "workstatuses",
             view: Arc::new(work_status::WorkStatuses),
             fresh: true,
+            counted: false,
         }),
     ]
 }
 
 impl Kind {
-    fn shelf(&self, registry: &Registry, call: &Call) -> Result<Shelf, Status> {
+    async fn shelf(&self, registry: &Registry, call: &Call) -> Result<Shelf, Status> {
         let shared = self
             .seat
             .get()
             .and_then(std::sync::Weak::upgrade)
             .ok_or_else(|| Status::service_unavailable("the fleet is starting"))?;
+        if self.counted && !shared.counted().await {
+            let why = "the fleet has started a short time ago, and is still counting";
+            return Err(Status::service_unavailable(why));
+        }
         let definition = match &call.clusters {
             Clusters::One(cluster) => registry
                 .surface(cluster)?
@@ -322,7 +340,7 @@ impl Computed for Kind {
         call: &Call,
         _options: &GetOptions,
     ) -> Result<Object, Status> {
-        let shelf = self.shelf(registry, call)?;
+        let shelf = self.shelf(registry, call).await?;
         let (object, item) = shelf.get(call).await?;
         match item {
             Item::Copy(index, destination) if self.fresh => {
@@ -338,7 +356,7 @@ impl Computed for Kind {
         call: &Call,
         options: &ListOptions,
     ) -> Result<List, Status> {
-        self.shelf(registry, call)?.list(call, options).await
+        self.shelf(registry, call).await?.list(call, options).await
     }
 
     async fn watch(
@@ -347,7 +365,7 @@ impl Computed for Kind {
         call: &Call,
         options: &WatchOptions,
     ) -> Result<WatchStream, Status> {
-        self.shelf(registry, call)?.watch(call, options).await
+        self.shelf(registry, call).await?.watch(call, options).await
     }
 }
 

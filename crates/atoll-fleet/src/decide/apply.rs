@@ -150,6 +150,7 @@ pub(super) fn apply(
         world.forget_checks(object);
         forget_settled(world, object);
     }
+    world.collected.policies.insert(index);
     if last {
         forget_policy(world, index);
     }

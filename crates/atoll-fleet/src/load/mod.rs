@@ -86,6 +86,8 @@ pub(crate) fn load(
     load_present(&mut absorb)?;
     load_returned(&mut absorb)?;
     absorb.world.count_all();
+    let policies = absorb.world.policies.keys().copied();
+    absorb.world.collected.policies = policies.collect();
     reported::look_again(&mut absorb, shared.store.as_ref(), &position, &written)?;
     absorb.world.applied = snapshot.revision();
     shared.feed.begin(snapshot.revision());
@@ -341,6 +343,7 @@ fn load_present(absorb: &mut Absorb<'_>) -> Result<(), String> {
     for family in [
         crate::signals::resource(),
         ResourceId::builtin(source::CONTROL, "customtransforms"),
+        ResourceId::builtin(source::CONTROL, "statuscollectors"),
         ResourceId::builtin("edge.atoll.dev", "customizers"),
         rollout::specs::policies(),
         rollout::specs::budgets(),

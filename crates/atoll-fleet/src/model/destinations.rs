@@ -13,6 +13,7 @@ use atoll_placement::inventory::Labels;
 use atoll_placement::paged::Paged;
 use atoll_placement::render::Given;
 use hashbrown::HashTable;
+use parking_lot::Mutex;
 
 /// A ManagedCluster as it was read.
 #[derive(Debug, Clone)]
@@ -80,6 +81,8 @@ pub(crate) struct DestinationTable {
     names: HashSet<Arc<str>>,
     /// Annotations that let held sessions go on.
     resume: HashMap<Destination, String>,
+    /// All in the order of their names, since somebody asked and none came or went.
+    ordered: Mutex<Option<Arc<Vec<u32>>>>,
 }
 
 impl DestinationTable {
@@ -104,6 +107,17 @@ impl DestinationTable {
         self.slots.iter().map(|(i, state)| (Destination(i), state))
     }
 
+    /// All in the order of their names.
+    pub(crate) fn in_name_order(&self) -> Arc<Vec<u32>> {
+        let mut ordered = self.ordered.lock();
+        let make = || {
+            let mut all: Vec<(&str, u32)> = self.iter().map(|(d, s)| (&*s.name, d.0)).collect();
+            all.sort_unstable();
+            Arc::new(all.into_iter().map(|(_, index)| index).collect())
+        };
+        ordered.get_or_insert_with(make).clone()
+    }
+
     pub(crate) fn by_uid(&self, uid: &str) -> Option<Destination> {
         let uid = Uid::from(uid);
         let same = |at: &u32| self.slots.get(*at).is_some_and(|d| d.uid == uid);
@@ -124,6 +138,7 @@ impl DestinationTable {
     /// Enters one that is new.
     pub(crate) fn insert(&mut self, destination: Destination, mut state: DestinationState) {
         self.remove(&destination);
+        *self.ordered.get_mut() = None;
         self.share_names(&mut state);
         let by_uid = self.hasher.hash_one(&state.uid);
         let by_name = self.hasher.hash_one((&*state.inventory, &*state.name));

@@ -4,6 +4,7 @@
 //! are its name and labels; per object and policy a record; per object *and* destination nothing but bits.
 
 mod checks;
+mod collected;
 mod desired;
 mod destinations;
 mod object;
@@ -28,6 +29,7 @@ use atoll_store::{Key, Revision};
 use atoll_wire::{CopyId, ObjectRef};
 
 pub(crate) use checks::{Checks, Made};
+pub(crate) use collected::{Collected, CollectorId, Shown};
 pub(crate) use desired::{DesiredCopy, grouped, joined};
 pub(crate) use destinations::{DestinationState, DestinationTable, Registration};
 pub(crate) use object::{Content, Form, PayloadObject};
@@ -97,6 +99,8 @@ pub(crate) struct World {
     pub(crate) checks: Checks,
     /// Objects with copies of which that is not known yet.
     pub(crate) unchecked: BTreeSet<ObjectIndex>,
+    /// What StatusCollectors make of it.
+    pub(crate) collected: Collected,
     /// Objects that are forgotten, and whose columns' rows are to go.
     pub(crate) dropped: Vec<(ObjectIndex, CopyId)>,
     /// When something was last reported about an object, since this start.

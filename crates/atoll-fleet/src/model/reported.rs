@@ -155,7 +155,8 @@ impl World {
         }
         let all = news.iter().map(|(_, set)| set);
         let all = all.fold(Destinations::new(), |all, set| all | set);
-        self.recounted(&Copies::from([(object, all)]), |world| {
+        let before = self.before_report(object, &all);
+        self.recounted(&Copies::from([(object, all.clone())]), |world| {
             let column = world.columns.entry(object).or_default();
             for (value, set) in news {
                 if value.is_none() {
@@ -168,6 +169,7 @@ impl World {
                 }
             }
         });
+        self.after_report(object, &all, before);
     }
 
     /// A destination is gone, with all that it reported.
@@ -176,6 +178,8 @@ impl World {
         let there = objects.filter(|(_, column)| column.get(destination).is_some());
         let set = || [destination.0].into_iter().collect();
         let copies: Copies = there.map(|(object, _)| (*object, set())).collect();
+        let before = copies.keys().map(|o| self.before_report(*o, &set()));
+        let before: Vec<_> = before.collect();
         self.recounted(&copies, |world| {
             for object in copies.keys() {
                 if let Some(column) = world.columns.get_mut(object) {
@@ -183,6 +187,9 @@ impl World {
                 }
             }
         });
+        for (object, before) in copies.keys().zip(before) {
+            self.after_report(*object, &set(), before);
+        }
     }
 
     /// Which render a destination reported, given what it should have and what it was sent of this object before.

@@ -288,6 +288,9 @@ impl Reporter {
             self.shared.touched(object, &all, revision);
             self.shared.news.reported(world, object, &all);
         }
+        if !world.collected.is_idle() {
+            self.shared.collecting.notify_one();
+        }
     }
 
     /// Copies are gone, as a tombstone asked.

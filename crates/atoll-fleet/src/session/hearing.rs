@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use atoll_placement::columns::{Reported, Seen, UNKNOWN};
 use atoll_placement::place::ObjectIndex;
-use atoll_placement::{Destination, health, project};
+use atoll_placement::{Destination, health};
 use atoll_wire::{
     CopyReport, ErrorKind, Report, ReportAck, ToAgent, TombstoneDone, TombstoneOutcome, to_agent,
 };
@@ -176,7 +176,7 @@ fn reported(
     });
     let desired = wanted.map_or(&Value::Null, |w| &w.content.health_input);
     let error = u8::try_from(copy.error).unwrap_or(1);
-    let projected = project::project(group, resource, &status);
+    let projected = world.project(index, &status);
     let mut message = copy.message.clone();
     if let Some((end, _)) = message.char_indices().nth(1024) {
         message.truncate(end);

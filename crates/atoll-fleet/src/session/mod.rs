@@ -198,8 +198,10 @@ fn mark_stale(shared: &Shared, world: &World, destinations: &Destinations) {
     for (index, policy) in &world.policies {
         if !policy.assigned.is_disjoint(destinations) {
             shared.policy_status.add(*index);
+            shared.stale.add(*index);
         }
     }
+    shared.collecting.notify_one();
 }
 
 impl Stream {

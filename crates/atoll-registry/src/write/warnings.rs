@@ -10,8 +10,6 @@ pub(crate) fn unenforced(kind: ClusterKind, definition: &Definition) -> Option<S
         return None;
     }
     let what = match (definition.group.as_str(), definition.names.plural.as_str()) {
-        // The fleet's own kinds act wherever they are served, or say that they do not.
-        ("control.kubestellar.io", "statuscollectors") => "nothing is collected",
         _ if !kind.warns_of_unenforced() => return None,
         (
             "admissionregistration.k8s.io",
