@@ -11,7 +11,7 @@ use crate::{
     Answer, Body, Call, ClusterName, Clusters, Computed, DeleteOptions, GetOptions, Hook, List,
     ListOptions, Object, PatchType, ResourceRef, Virtual, WatchOptions, WatchStream, WriteOptions,
     access::{Authorizer, ClusterKind, ClusterResolver},
-    admission::{plan, webhook::Caller},
+    admission::{plan, quota, webhook::Caller},
     client::Client,
     surface::{self, Surface},
 };
@@ -76,6 +76,7 @@ pub(crate) struct Inner {
     pub(crate) system: Arc<UserInfo>,
     background: Option<tokio::runtime::Handle>,
     pub(crate) plans: plan::Plans,
+    pub(crate) turns: quota::Turns,
     pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
     pub(crate) caller: Option<Arc<dyn Caller>>,
 }
@@ -194,6 +195,7 @@ impl Registry {
                 system: Arc::new(system),
                 background: None,
                 plans: plan::cache(16 << 20),
+                turns: quota::Turns::default(),
                 authorizer: None,
                 caller: None,
             },

@@ -576,27 +576,20 @@ async fn a_certificate_is_asked_for_by_whoever_asks() {
 #[tokio::test]
 async fn what_does_not_act_yet_says_so() {
     let w = World::new().await;
-    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"pods": "1"}}});
-    let answer = w
-        .at("u1/default", "v1/resourcequotas")
-        .create_with(quota.clone(), options())
-        .await
-        .unwrap();
-    assert!(
-        answer.warnings.iter().any(|w| w.contains("not enforced")),
-        "{:?}",
-        answer.warnings
-    );
-    let answer = w
-        .at("p1/default", "v1/resourcequotas")
-        .create_with(quota, options())
-        .await
-        .unwrap();
-    assert!(
-        answer.warnings.is_empty(),
-        "payload is not ours to judge: {:?}",
-        answer.warnings
-    );
+    let policy = json!({"metadata": {"name": "p"}, "spec": {"reinvocationPolicy": "Never"}});
+    for (cluster, warned) in [("u1", true), ("p1", false)] {
+        let at = w.at(
+            cluster,
+            "admissionregistration.k8s.io/v1/mutatingadmissionpolicies",
+        );
+        let answer = at.create_with(policy.clone(), options()).await.unwrap();
+        let says = answer.warnings.iter().any(|w| w.contains("not evaluated"));
+        assert_eq!(
+            says, warned,
+            "payload is not ours to judge: {:?}",
+            answer.warnings
+        );
+    }
     let collector = json!({"metadata": {"name": "c"}, "spec": {"limit": 3}});
     let answer = w
         .at("p1", "control.kubestellar.io/v1alpha1/statuscollectors")

@@ -12,6 +12,7 @@ mod matching;
 mod params;
 pub(crate) mod plan;
 pub(crate) mod policy;
+pub(crate) mod quota;
 mod request;
 pub(crate) mod row;
 pub(crate) mod webhook;

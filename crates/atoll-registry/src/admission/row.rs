@@ -1,15 +1,17 @@
 //! The admission row of a logical cluster: which policies, bindings and webhook configurations it has, and where it has quotas.
 //!
 //! The first line is a hash of the configuration: clusters that configure the same have the same plan. Then a line for each object: its family's letter, the
-//! hash of what it says, its name. Quotas say nothing here but where they are.
+//! hash of what it says, its name. Quotas say here where they are, and how much of what they limit is there ([`super::quota`]).
+
+use std::collections::BTreeMap;
 
 use atoll_kube::{Status, meta};
-use atoll_store::{Check, Key, Write};
+use atoll_store::{Check, Key, Snapshot, Write};
 use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::GROUP;
+use super::{GROUP, quota};
 use crate::{ClusterName, INTERNAL_GROUP, Operation, ResourceId, Review, read::read_error};
 
 /// A family of objects that configure admission.
@@ -72,6 +74,9 @@ impl Family {
     }
 }
 
+/// The letter of a count.
+const USED: &str = "u";
+
 /// One object that configures admission.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Entry {
@@ -86,6 +91,8 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AdmissionRow {
     pub(crate) entries: Vec<Entry>,
+    /// How many objects there are of a resource that quotas of a namespace limit: by namespace, then resource.
+    pub(crate) used: BTreeMap<(String, String), u64>,
 }
 
 /// The key of a logical cluster's admission row.
@@ -117,11 +124,16 @@ impl AdmissionRow {
 
     pub(crate) fn parse(row: &[u8]) -> Result<Self, Status> {
         let text = std::str::from_utf8(row).map_err(|_| damaged())?;
-        let mut entries = Vec::new();
+        let (mut entries, mut used) = (Vec::new(), BTreeMap::new());
         for line in text.lines().skip(1) {
             let mut parts = line.splitn(4, ' ');
             let mut next = || parts.next().ok_or_else(damaged);
             let (letter, hash, namespace, name) = (next()?, next()?, next()?, next()?);
+            if letter == USED {
+                let count = hash.parse().map_err(|_| damaged())?;
+                used.insert((namespace.to_owned(), name.to_owned()), count);
+                continue;
+            }
             let family = FAMILIES.iter().find(|(_, known, _)| *known == letter);
             entries.push(Entry {
                 family: family.ok_or_else(damaged)?.0,
@@ -130,7 +142,7 @@ impl AdmissionRow {
                 hash: hash.to_owned(),
             });
         }
-        Ok(Self { entries })
+        Ok(Self { entries, used })
     }
 
     fn encode(&self) -> Bytes {
@@ -146,6 +158,9 @@ impl AdmissionRow {
             let letter = letter.map_or("", |(_, letter, _)| letter);
             // Writing to a String cannot fail.
             let _ = writeln!(lines, "{letter} {} {} {}", e.hash, e.namespace, e.name);
+        }
+        for ((namespace, resource), count) in &self.used {
+            let _ = writeln!(quotas, "{USED} {count} {namespace} {resource}");
         }
         format!("{}\n{configured}{quotas}", hash(configured.as_bytes())).into()
     }
@@ -165,34 +180,75 @@ pub(crate) fn admit(family: Family, review: &mut Review<'_>) -> Result<(), Statu
             _ => hash(said(review.object).as_bytes()),
         },
     });
-    let (namespace, name) = (review.namespace().unwrap_or_default(), review.name());
-    let key = admission_key(review.cluster);
-    let found = review.snapshot.get(&key).map_err(read_error)?;
-    let (check, before) = match &found {
-        Some(version) => (
-            Check::At(key.clone(), version.modified),
-            AdmissionRow::parse(&version.row)?,
-        ),
-        None => (Check::Absent(key.clone()), AdmissionRow::default()),
+    let (namespace, name) = (
+        review.namespace().unwrap_or_default().to_owned(),
+        review.name().to_owned(),
+    );
+    let limits = (family == Family::Quota).then(|| quota::limits(review, &namespace, &name));
+    let limits = limits.transpose()?;
+    let snapshot = review.snapshot.clone();
+    let pending = Pending {
+        cluster: review.cluster,
+        snapshot: &*snapshot,
+        checks: &mut review.checks,
+        writes: &mut review.writes,
     };
-    let mut after = before.clone();
-    after
-        .entries
-        .retain(|e| (e.family, e.namespace.as_str(), e.name.as_str()) != (family, namespace, name));
-    after.entries.extend(entry);
-    after.entries.sort();
-    // An Update that takes the last finalizer is followed by a Remove: the later change counts.
-    review.writes.retain(|write| *write.key() != key);
-    if after == before {
-        return Ok(());
+    pending.edit(|row| {
+        let same = |e: &Entry| {
+            (e.family, e.namespace.as_str(), e.name.as_str()) == (family, &*namespace, &*name)
+        };
+        row.entries.retain(|e| !same(e));
+        row.entries.extend(entry);
+        row.entries.sort();
+        if let Some(limits) = limits {
+            limits.track(row, &namespace);
+        }
+        Ok(())
+    })
+}
+
+/// The append under way, for changing the admission row in it.
+pub(super) struct Pending<'a> {
+    pub(super) cluster: &'a ClusterName,
+    /// What the row is read from, unless the append changes it already.
+    pub(super) snapshot: &'a dyn Snapshot,
+    pub(super) checks: &'a mut Vec<Check>,
+    pub(super) writes: &'a mut Vec<Write>,
+}
+
+impl Pending<'_> {
+    /// Changes the row; what it was is checked by the append.
+    pub(super) fn edit(
+        self,
+        change: impl FnOnce(&mut AdmissionRow) -> Result<(), Status>,
+    ) -> Result<(), Status> {
+        let key = admission_key(self.cluster);
+        let at = self.writes.iter().position(|write| *write.key() == key);
+        let (check, before) = match at.map(|at| self.writes.swap_remove(at)) {
+            // Checked when it was put there.
+            Some(Write::Put(_, row)) => (None, AdmissionRow::parse(&row)?),
+            Some(Write::Delete(..)) => (None, AdmissionRow::default()),
+            None => match self.snapshot.get(&key).map_err(read_error)? {
+                Some(version) => (
+                    Some(Check::At(key.clone(), version.modified)),
+                    AdmissionRow::parse(&version.row)?,
+                ),
+                None => (Some(Check::Absent(key.clone())), AdmissionRow::default()),
+            },
+        };
+        let mut after = before.clone();
+        change(&mut after)?;
+        if after == before && check.is_some() {
+            return Ok(());
+        }
+        self.checks.extend(check);
+        self.writes.push(if after == AdmissionRow::default() {
+            Write::Delete(key, None)
+        } else {
+            Write::Put(key, after.encode())
+        });
+        Ok(())
     }
-    review.checks.push(check);
-    review.writes.push(if after.entries.is_empty() {
-        Write::Delete(key, None)
-    } else {
-        Write::Put(key, after.encode())
-    });
-    Ok(())
 }
 
 /// All of an object but its metadata and status.
@@ -220,10 +276,13 @@ mod tests {
                 entry(Family::Validating, "", "a"),
                 entry(Family::MutatingWebhooks, "", "b"),
             ],
+            used: BTreeMap::new(),
         };
         let before = row.encode();
         assert_eq!(AdmissionRow::parse(&before).unwrap(), row);
         row.entries.push(entry(Family::Quota, "default", "q"));
+        row.used
+            .insert(("default".into(), "widgets.example.dev".into()), 3);
         let after = row.encode();
         assert_eq!(AdmissionRow::parse(&after).unwrap(), row);
         assert_eq!(

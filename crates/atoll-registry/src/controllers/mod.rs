@@ -1,10 +1,12 @@
 //! The controllers that belong to the API itself, for all logical clusters at once: emptying namespaces, emptying custom
-//! resources before their definition goes, collecting garbage. Each resumes from indexes and rows, not from memory.
+//! resources before their definition goes, collecting garbage, showing
+//! what quotas count. Each resumes from indexes and rows, not from memory.
 
 mod crd;
 mod empty;
 mod garbage;
 mod namespace;
+mod quota;
 
 use std::sync::Arc;
 
@@ -23,6 +25,7 @@ pub fn all(driver: Driver) -> Driver {
         .with(Arc::new(namespace::Namespaces))
         .with(Arc::new(crd::CustomResources))
         .with(Arc::new(garbage::GarbageCollector))
+        .with(Arc::new(quota::Quotas))
 }
 
 /// The objects of a resource that are being deleted, as queue keys of cluster and name.

@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     Answer, Body, Call, Operation, Outcome, Registry, Virtual, WriteOptions,
-    admission::{self, Action},
+    admission::{
+        self, Action,
+        quota::{self, Change},
+    },
 };
 
 /// Names tried for one `generateName`.
@@ -229,11 +232,13 @@ async fn insert_once(
     attempt.note_owners(&value)?;
     attempt.warn();
 
-    let key = attempt.key(meta::name(&value));
+    let name = meta::name(&value).to_owned();
+    let key = attempt.key(&name);
     let row = attempt.encode(value);
     if flow.dry_run && attempt.live(&key)?.is_some() {
         return Err(Stop::Lost(Check::Absent(key)));
     }
+    let _turn = quota::count_in(&mut attempt, Change::Comes, &name).await?;
     let write = Write::Put(key.clone(), row.clone());
     let revision = attempt
         .append(Some(write), Check::Absent(key.clone()))

@@ -16,7 +16,10 @@ use super::{
 use crate::{
     Answer, Call, ClusterKind, DeleteOptions, ListOptions, Object, Operation, Outcome, Propagation,
     Registry,
-    admission::{self, Action},
+    admission::{
+        self, Action,
+        quota::{self, Change},
+    },
     read::target::name_of,
 };
 
@@ -166,6 +169,7 @@ async fn delete_once(
         .admit(Operation::Remove, Some(&live.value), &mut marked)
         .await?;
     dependents::note_removal(&mut attempt, &live.value)?;
+    let _turn = quota::count_in(&mut attempt, Change::Goes, name).await?;
     attempt
         .append(Some(Write::Delete(key, None)), check)
         .await?;

@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     Answer, Operation,
-    admission::{self, Action},
+    admission::{
+        self, Action,
+        quota::{self, Change},
+    },
     read::target::name_of,
 };
 
@@ -119,6 +122,7 @@ async fn modify_once(
             .await?;
         super::dependents::note_removal(&mut attempt, old)?;
         let row = attempt.encode(new);
+        let _turn = quota::count_in(&mut attempt, Change::Goes, name).await?;
         let write = Write::Delete(key.clone(), Some(row.clone()));
         let revision = attempt
             .append(Some(write), check)

@@ -15,7 +15,6 @@ pub(crate) fn unenforced(kind: ClusterKind, definition: &Definition) -> Option<S
             "admissionregistration.k8s.io",
             "mutatingadmissionpolicies" | "mutatingadmissionpolicybindings",
         ) => "mutating admission policies are not evaluated",
-        ("", "resourcequotas") => "resource quotas are not enforced",
         ("", "limitranges") => "limit ranges are not enforced",
         _ => return None,
     };
