@@ -16,6 +16,7 @@ mod kill;
 mod kubectl;
 mod plugins;
 mod quickstart;
+mod rollouts;
 mod rules;
 mod simulate;
 mod workspaces;
