@@ -13,6 +13,7 @@ use crate::center::Center;
 const AT_ONCE: usize = 64;
 
 pub(crate) const CLUSTERS: &str = "/apis/cluster.open-cluster-management.io/v1/managedclusters";
+pub(crate) const CUSTOMIZERS: &str = "/apis/edge.atoll.dev/v1alpha1/customizers";
 pub(crate) const POLICIES: &str = "/apis/control.kubestellar.io/v1alpha1/bindingpolicies";
 
 /// Creates objects, each below its path; the answers come in the order of the objects.

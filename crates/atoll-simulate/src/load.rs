@@ -1,12 +1,17 @@
 //! What is created and changed: everything a function of the seed, so that a run can be had again.
 //!
 //! The shape of the reference load: each destination has ten labels, one of them its own; policies are few and of very different size, sharing about
-//! [`Load::copies`] copies per destination among them equally; a tenth of the objects differ per destination.
+//! [`Load::copies`] copies per destination among them equally, and say where in different ways; a tenth of the objects differ per destination, and some destinations are
+//! excepted by a Customizer.
 
 use serde_json::{Value, json};
 
 /// Values of the label `bucket`, by which policies select.
 const BUCKETS: u64 = 400;
+/// Values of the label `rack`, by which exceptions are made.
+const RACKS: u64 = 200;
+/// The object of each policy that exceptions are made of.
+const EXCEPTIONAL: u32 = 3;
 
 /// The parameters of a run.
 #[derive(Debug, Clone)]
@@ -23,12 +28,25 @@ pub struct Load {
     pub copies: u32,
     /// Every so-manieth object differs per destination; 0: none does.
     pub templated_every: u32,
+    /// The share of destinations for which Customizers make exceptions.
+    pub exceptions: f64,
     /// The share of destinations that are away.
     pub offline: f64,
     /// The share of copies that fail.
     pub failing: f64,
     /// Fixes everything.
     pub seed: u64,
+}
+
+/// How a policy says where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Says {
+    /// By label selector.
+    Labels,
+    /// By CEL over a label that few values are seen of.
+    Folded,
+    /// By CEL over the label that every destination has a value of its own of.
+    Unfolded,
 }
 
 /// One policy of the load.
@@ -40,6 +58,8 @@ pub struct PolicyPlan {
     pub objects: u32,
     /// The values of `bucket` that it selects.
     pub buckets: Vec<u64>,
+    /// How it selects them.
+    pub says: Says,
 }
 
 /// A pseudo-random number for a purpose (splitmix64 over what it is for).
@@ -107,7 +127,7 @@ impl Load {
                     "tier": one_of(&["gold", "silver", "bronze"], at("tier", 3)),
                     "arch": one_of(&["amd64", "arm64"], at("arch", 2)),
                     "customer": format!("customer-{:03}", at("customer", 1000)),
-                    "rack": at("rack", 200).to_string(),
+                    "rack": at("rack", RACKS).to_string(),
                 },
                 "annotations": {atoll_wire::HUB_ANNOTATION: Self::hub_name(hub)},
             },
@@ -133,6 +153,11 @@ impl Load {
                     name: format!("policy-{p:02}"),
                     objects: objects as u32,
                     buckets: (0..wanted as u64).map(|i| (first + i) % BUCKETS).collect(),
+                    says: match p % 5 {
+                        1 => Says::Folded,
+                        2 => Says::Unfolded,
+                        _ => Says::Labels,
+                    },
                 }
             })
             .collect()
@@ -140,16 +165,54 @@ impl Load {
 
     /// A policy as an object.
     pub fn policy(plan: &PolicyPlan, inventory: &str) -> Value {
-        let values: Vec<String> = plan.buckets.iter().map(u64::to_string).collect();
+        let list = |quote: &str| {
+            let quoted = plan.buckets.iter().map(|b| format!("{quote}{b}{quote}"));
+            quoted.collect::<Vec<_>>().join(", ")
+        };
+        let everyone = json!([{"matchLabels": {"fleet": "simulated"}}]);
+        let (selectors, expressions) = match plan.says {
+            Says::Labels => {
+                let values: Vec<String> = plan.buckets.iter().map(u64::to_string).collect();
+                let expression = json!({"key": "bucket", "operator": "In", "values": values});
+                (json!([{"matchExpressions": [expression]}]), json!([]))
+            }
+            Says::Folded => (
+                everyone,
+                json!([format!("cluster.labels['bucket'] in [{}]", list("'"))]),
+            ),
+            Says::Unfolded => {
+                let number = format!("int(cluster.labels['site'].substring(5)) % {BUCKETS}");
+                (everyone, json!([format!("{number} in [{}]", list(""))]))
+            }
+        };
         json!({
             "apiVersion": "control.kubestellar.io/v1alpha1",
             "kind": "BindingPolicy",
             "metadata": {"name": plan.name},
             "spec": {
                 "inventory": inventory,
-                "clusterSelectors": [{"matchExpressions": [{"key": "bucket", "operator": "In", "values": values}]}],
+                "clusterSelectors": selectors,
+                "clusterExpressions": expressions,
                 "downsync": [{"objectSelectors": [{"matchLabels": {"policy": plan.name}}]}],
             },
+        })
+    }
+
+    /// The Customizer that makes the exceptions: for some racks, in one object of each policy.
+    pub fn customizer(&self) -> Option<Value> {
+        let racks = (self.exceptions * RACKS as f64).round() as u64;
+        let racks: Vec<String> = (0..racks).map(|r| r.to_string()).collect();
+        (!racks.is_empty()).then(|| {
+            json!({
+                "apiVersion": "edge.atoll.dev/v1alpha1",
+                "kind": "Customizer",
+                "metadata": {"name": "racks"},
+                "spec": {
+                    "clusterSelectors": [{"matchExpressions": [{"key": "rack", "operator": "In", "values": racks}]}],
+                    "targets": [{"objectSelectors": [{"matchLabels": {"exceptions": "yes"}}]}],
+                    "patches": [{"merge": {"data": {"cooling": "liquid"}}}, {"path": "$.data.rack", "value": "cluster.labels['rack']"}],
+                },
+            })
         })
     }
 
@@ -173,6 +236,9 @@ impl Load {
             .collect();
         let mut metadata =
             json!({"name": name, "namespace": "simulated", "labels": {"policy": policy}});
+        if object == EXCEPTIONAL {
+            metadata["labels"]["exceptions"] = json!("yes");
+        }
         if Self::is_workload(object) {
             return json!({
                 "apiVersion": "apps/v1",
@@ -219,6 +285,7 @@ mod tests {
             objects: (10, 200),
             copies: 50,
             templated_every: 10,
+            exceptions: 0.05,
             offline: 0.1,
             failing: 0.01,
             seed: 1,
@@ -245,7 +312,11 @@ mod tests {
                 .unwrap_or_default()
                 .parse()
                 .unwrap_or(0);
-            let has = plans.iter().filter(|p| p.buckets.contains(&bucket));
+            let selects = |p: &PolicyPlan| match p.says {
+                Says::Unfolded => p.buckets.contains(&(u64::from(n) % BUCKETS)),
+                _ => p.buckets.contains(&bucket),
+            };
+            let has = plans.iter().filter(|p| selects(p));
             copies += has.map(|p| u64::from(p.objects)).sum::<u64>();
         }
         let each = copies / u64::from(load.destinations);

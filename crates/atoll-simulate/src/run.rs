@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::api::{self, CLUSTERS, POLICIES};
+use crate::api::{self, CLUSTERS, CUSTOMIZERS, POLICIES};
 use crate::center::{self, Center, Usage};
 use crate::hub::{self, Hub, Shared, Tally};
 use crate::load::{Load, PolicyPlan};
@@ -101,6 +101,7 @@ impl Run {
                 "one object in so many is templated",
                 load.templated_every.to_string(),
             ),
+            ("share with exceptions", load.exceptions.to_string()),
             ("share away", load.offline.to_string()),
             ("share failing", load.failing.to_string()),
             ("rounds of churn", self.options.churn.to_string()),
@@ -248,6 +249,9 @@ impl Run {
             })
         });
         api::create_all(&client, objects).await?;
+        if let Some(customizer) = load.customizer() {
+            client.post(CUSTOMIZERS, &customizer).await?;
+        }
         let began = Instant::now();
         let inventory = INVENTORY;
         let policies = plans
@@ -282,6 +286,7 @@ impl Run {
             places: self.places.clone(),
             policies,
             objects,
+            customizers: api::list(&payload, CUSTOMIZERS).await?,
         }))
     }
 

@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// One object in so many differs per destination; 0: none does.
     #[arg(long, default_value_t = 10, value_name = "N")]
     templated: u32,
+    /// The share of destinations for which a Customizer makes exceptions.
+    #[arg(long, default_value_t = 0.05, value_name = "SHARE", value_parser = share)]
+    exceptions: f64,
     /// How many rounds of changes: every status, an object of every policy, who is away.
     #[arg(long, default_value_t = 1, value_name = "ROUNDS")]
     churn: u32,
@@ -79,6 +82,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             objects: args.objects,
             copies: args.copies,
             templated_every: args.templated,
+            exceptions: args.exceptions,
             offline: args.offline,
             failing: args.failure_rate,
             seed: args.seed,

@@ -1,12 +1,18 @@
 //! What each destination should have, found as simply as possible from what the public API shows.
 //!
-//! It shares no code with the center: selectors, matching, cleaning and templates are done here again, only as far as the simulated load uses them. Copies are told apart by a
+//! It shares no code with the center: selectors, expressions, cleaning, templates and Customizers are done here again, only as far as the simulated load uses them. Copies are told apart by a
 //! [`Print`]: equal objects have equal prints.
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+use self::read::{Chosen, selects, strings, text};
+use self::travel::{Customizer, as_it_travels, expand};
+
+mod read;
+mod travel;
 
 /// Tells contents apart: the first bytes of the SHA-256 of an object's canonical JSON.
 pub type Print = u64;
@@ -38,6 +44,8 @@ pub struct Shown {
     pub policies: Vec<Value>,
     /// All objects of the payload workspace that may travel.
     pub objects: Vec<Value>,
+    /// All Customizers.
+    pub customizers: Vec<Value>,
 }
 
 /// What should be where.
@@ -48,6 +56,7 @@ pub struct Expected {
     /// Per policy: its objects, as indexes.
     by_policy: Vec<Vec<u32>>,
     objects: Vec<Object>,
+    customizers: Vec<Customizer>,
 }
 
 #[derive(Debug)]
@@ -57,20 +66,28 @@ struct Object {
     body: Value,
     print: Print,
     templated: bool,
+    /// The Customizers that may concern it.
+    customizers: Vec<u32>,
 }
 
-fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-}
-
-fn strings(value: Option<&Value>) -> BTreeMap<String, String> {
-    let entries = value.and_then(Value::as_object).into_iter().flatten();
-    entries
-        .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
-        .collect()
+impl Object {
+    /// Its print at a destination.
+    fn print_at(&self, all: &[Customizer], place: &Place) -> Print {
+        let concern = self.customizers.iter().map(|c| &all[*c as usize]);
+        let customizers: Vec<&Customizer> = concern.filter(|c| c.concerns(&place.labels)).collect();
+        if !self.templated && customizers.is_empty() {
+            return self.print;
+        }
+        let mut body = if self.templated {
+            expand(&self.body, &place.labels)
+        } else {
+            self.body.clone()
+        };
+        customizers
+            .iter()
+            .for_each(|c| c.apply(&mut body, &place.labels));
+        print(&body)
+    }
 }
 
 impl Place {
@@ -83,96 +100,10 @@ impl Place {
     }
 }
 
-/// Whether a label selector selects these labels.
-fn selects(selector: &Value, labels: &BTreeMap<String, String>) -> bool {
-    let exact = strings(selector.get("matchLabels"));
-    let all_equal = exact.iter().all(|(k, v)| labels.get(k) == Some(v));
-    let expressions = selector.get("matchExpressions").and_then(Value::as_array);
-    all_equal
-        && expressions.into_iter().flatten().all(|e| {
-            let value = labels.get(text(e, "/key"));
-            let listed = e
-                .get("values")
-                .and_then(Value::as_array)
-                .is_some_and(|values| {
-                    values
-                        .iter()
-                        .any(|v| v.as_str() == value.map(String::as_str) && value.is_some())
-                });
-            match text(e, "/operator") {
-                "In" => listed,
-                "NotIn" => !listed,
-                "Exists" => value.is_some(),
-                "DoesNotExist" => value.is_none(),
-                _ => false,
-            }
-        })
-}
-
-/// An object as it should arrive: without what the center's API adds. A Namespace, which only comes along here, is no more than its name.
-fn as_it_travels(object: &Value) -> Value {
-    if object["kind"] == "Namespace" {
-        let metadata = Map::from_iter([("name".to_owned(), text(object, "/metadata/name").into())]);
-        let fields = [
-            ("apiVersion", "v1".into()),
-            ("kind", "Namespace".into()),
-            ("metadata", metadata.into()),
-        ];
-        return fields
-            .map(|(k, v): (&str, Value)| (k.to_owned(), v))
-            .into_iter()
-            .collect::<Map<_, _>>()
-            .into();
-    }
-    let mut body = object.clone();
-    if let Some(map) = body.as_object_mut() {
-        map.remove("status");
-    }
-    if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
-        let kept = ["name", "namespace", "labels", "annotations"];
-        metadata.retain(|key, _| kept.contains(&key.as_str()));
-        if let Some(annotations) = metadata
-            .get_mut("annotations")
-            .and_then(Value::as_object_mut)
-        {
-            annotations.retain(|key, _| {
-                !key.starts_with("kcp.io/") && key != "control.kubestellar.io/expand-templates"
-            });
-            if annotations.is_empty() {
-                metadata.remove("annotations");
-            }
-        }
-    }
-    body
-}
-
-/// `{{.key}}` by a destination's labels, in every text.
-fn expand(value: &Value, labels: &BTreeMap<String, String>) -> Value {
-    match value {
-        Value::String(text) => {
-            let mut out = String::new();
-            let mut rest = text.as_str();
-            while let Some((before, after)) = rest.split_once("{{.") {
-                let (key, after) = after.split_once("}}").unwrap_or((after, ""));
-                out.push_str(before);
-                out.push_str(labels.get(key).map_or("", String::as_str));
-                rest = after;
-            }
-            out.push_str(rest);
-            Value::String(out)
-        }
-        Value::Array(items) => items.iter().map(|i| expand(i, labels)).collect(),
-        Value::Object(map) => {
-            let fields = map.iter().map(|(k, v)| (k.clone(), expand(v, labels)));
-            Value::Object(fields.collect::<Map<_, _>>())
-        }
-        other => other.clone(),
-    }
-}
-
 impl Expected {
     /// Works out who should have what.
     pub fn of(shown: &Shown) -> Self {
+        let customizers: Vec<Customizer> = shown.customizers.iter().map(Customizer::of).collect();
         let objects: Vec<Object> = shown
             .objects
             .iter()
@@ -185,6 +116,11 @@ impl Expected {
                         .pointer("/metadata/annotations/control.kubestellar.io~1expand-templates")
                         .is_some_and(|v| v == "true"),
                     body,
+                    customizers: (0..)
+                        .zip(&customizers)
+                        .filter(|(_, c)| c.means(object))
+                        .map(|(i, _)| i)
+                        .collect(),
                 }
             })
             .collect();
@@ -192,15 +128,9 @@ impl Expected {
         let mut by_place = vec![Vec::new(); shown.places.len()];
         for (p, policy) in shown.policies.iter().enumerate() {
             by_policy.push(bundle(policy, &shown.objects));
-            let selectors = policy
-                .pointer("/spec/clusterSelectors")
-                .and_then(Value::as_array);
+            let chosen = Chosen::of(&policy["spec"]);
             for (place, has) in shown.places.iter().zip(&mut by_place) {
-                if selectors
-                    .into_iter()
-                    .flatten()
-                    .any(|s| selects(s, &place.labels))
-                {
+                if chosen.has(&place.labels) {
                     has.push(p as u32);
                 }
             }
@@ -209,6 +139,7 @@ impl Expected {
             by_place,
             by_policy,
             objects,
+            customizers,
         }
     }
 
@@ -218,11 +149,7 @@ impl Expected {
         for policy in &self.by_place[n] {
             for object in &self.by_policy[*policy as usize] {
                 let object = &self.objects[*object as usize];
-                let print = if object.templated {
-                    print(&expand(&object.body, &place.labels))
-                } else {
-                    object.print
-                };
+                let print = object.print_at(&self.customizers, place);
                 has.insert(object.uid.as_str(), print);
             }
         }
@@ -345,10 +272,14 @@ mod tests {
                     "annotations": {"control.kubestellar.io/expand-templates": "true"}}, "data": {"k": "at {{.site}}."}, "status": {}}),
                 json!({"kind": "ConfigMap", "metadata": {"name": "d", "namespace": "n", "uid": "u2", "labels": {"app": "z"}}}),
             ],
+            customizers: vec![
+                json!({"spec": {"clusterSelectors": [{"matchLabels": {"site": "a"}}], "targets": [{"objectSelectors": [{"matchLabels": {"app": "x"}}]}],
+                "patches": [{"merge": {"data": {"more": "yes"}}}, {"path": "$.data.tier", "value": "cluster.labels['tier']"}]}}),
+            ],
         };
         let expected = Expected::of(&shown);
         let at_a = expected.at(0, &shown.places[0]);
-        let c = json!({"kind": "ConfigMap", "metadata": {"name": "c", "namespace": "n", "labels": {"app": "x"}}, "data": {"k": "at a."}});
+        let c = json!({"kind": "ConfigMap", "metadata": {"name": "c", "namespace": "n", "labels": {"app": "x"}}, "data": {"k": "at a.", "more": "yes", "tier": "gold"}});
         assert_eq!(at_a.get("u1"), Some(&print(&c)));
         assert_eq!(at_a.len(), 2, "the Namespace comes along");
         assert!(expected.at(1, &shown.places[1]).is_empty());
