@@ -113,6 +113,15 @@ impl Edge {
         &self.copies
     }
 
+    /// The copy of an object.
+    pub(crate) fn copy(&self, object: ObjectNumber) -> Option<Held> {
+        let place = self
+            .copies
+            .binary_search_by_key(&object, |h| h.object)
+            .ok()?;
+        self.copies.get(place).copied()
+    }
+
     /// What its Hello says of what it holds.
     pub(crate) fn digest(&self, known: &Known) -> SetDigest {
         let mut digest = SetDigest::EMPTY;

@@ -3,30 +3,30 @@
 //! A destination reports a copy only when it holds its decoded body. Configuration reports alike everywhere and is reported for many at once; workloads have a status of about
 //! a kilobyte with times and names of their own, and some of them fail.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use atoll_agent::uplink::{Identity, Uplink};
 use atoll_wire::{
-    AgentClient, CopyReport, Desired, ErrorKind, Hello, Holding, Item, Leave, Need, PING_EVERY,
-    Ping, Report, ToAgent, ToCenter, TombstoneDone, TombstoneOutcome, to_agent,
+    Desired, Hello, Holding, Item, Leave, Need, ToCenter, TombstoneDone, TombstoneOutcome, to_agent,
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use crate::edges::{Edge, Known, ObjectNumber, Version};
-use crate::load::{Load, dice};
+use crate::load::Load;
 use crate::oracle::{self, Print};
+
+mod reports;
+mod session;
+
+pub(crate) use session::run;
+
+use self::reports::is_workload;
 
 /// Messages that wait to be sent.
 const OUTBOX: usize = 256;
-/// Pause before a stream that broke is opened again.
-const AGAIN: Duration = Duration::from_millis(300);
 
 /// What all hubs together did.
 #[derive(Debug, Default)]
@@ -66,8 +66,8 @@ struct Behind {
     edge: Edge,
 }
 
-/// A report on its way: for whom, and what.
-type Unacknowledged = (Vec<u32>, Vec<CopyReport>);
+/// Something to report: for whom, and which objects. What is said of them is made when it is sent, so that what waits is small.
+type Owed = (Vec<u32>, Vec<ObjectNumber>);
 
 /// What a hub's destinations hold.
 pub(crate) struct Hub {
@@ -82,8 +82,10 @@ pub(crate) struct Hub {
     /// Items that wait for a body, and for whom.
     waiting: HashMap<Bytes, Vec<(Item, Vec<u32>)>>,
     sequence: u64,
+    /// What is not said yet.
+    owed: VecDeque<Owed>,
     /// Reports that are not acknowledged: a new stream begins with them.
-    unacknowledged: BTreeMap<u64, Unacknowledged>,
+    unacknowledged: BTreeMap<u64, Owed>,
     outbox: Option<mpsc::Sender<ToCenter>>,
     /// What could not be handed to the stream at once.
     backlog: Vec<ToCenter>,
@@ -114,6 +116,7 @@ impl Hub {
             prints: HashMap::new(),
             waiting: HashMap::new(),
             sequence: 0,
+            owed: VecDeque::new(),
             unacknowledged: BTreeMap::new(),
             outbox: None,
             backlog: Vec::new(),
@@ -154,6 +157,7 @@ impl Hub {
     /// Whether everything that was said was answered.
     pub(crate) fn is_settled(&self) -> bool {
         self.outbox.is_some()
+            && self.owed.is_empty()
             && self.unacknowledged.is_empty()
             && self.waiting.is_empty()
             && self.behind.iter().all(|b| b.edge.online == b.edge.welcome)
@@ -202,47 +206,10 @@ impl Hub {
                 continue;
             }
             let held = workloads[phase as usize % workloads.len()];
-            let render = self.known.version(held).render;
-            let report = self.workload_report(i, held.object, &render);
-            self.report(vec![i as u32 + 1], vec![report]);
+            self.owe(vec![i as u32 + 1], vec![held.object]);
             changed += 1;
         }
         changed
-    }
-
-    fn report(&mut self, handles: Vec<u32>, copies: Vec<CopyReport>) {
-        if handles.is_empty() || copies.is_empty() {
-            return;
-        }
-        Tally::add(&self.tally.reported, handles.len() * copies.len());
-        self.say_report(handles, copies);
-    }
-
-    fn say_report(&mut self, handles: Vec<u32>, copies: Vec<CopyReport>) {
-        self.sequence += 1;
-        let report = Report {
-            sequence: self.sequence,
-            copies: copies.clone(),
-            complete: false,
-        };
-        self.unacknowledged
-            .insert(self.sequence, (handles.clone(), copies));
-        self.backlog.push(ToCenter::for_handles(handles, report));
-    }
-
-    fn workload_report(&self, i: usize, object: ObjectNumber, render: &[u8]) -> CopyReport {
-        let behind = &self.behind[i];
-        let n = u64::from(self.first) + i as u64;
-        let key = n.wrapping_mul(1_000_003) + u64::from(object);
-        let fails = self.load.happens("fails", key, self.load.failing);
-        CopyReport {
-            copy: Some(self.known.copy(object).clone()),
-            render_hash: Bytes::copy_from_slice(render),
-            applied_hash: Bytes::copy_from_slice(render),
-            observed: true,
-            status: workload_status(self.load.seed, n, behind.edge.phase, fails).into(),
-            ..CopyReport::default()
-        }
     }
 
     /// A stream is open: everybody who is not away says Hello.
@@ -256,9 +223,11 @@ impl Hub {
                 self.backlog.push(hello(i, behind, &self.known));
             }
         }
-        for (_, (handles, copies)) in std::mem::take(&mut self.unacknowledged) {
-            self.say_report(handles, copies);
-        }
+        let again = std::mem::take(&mut self.unacknowledged);
+        again
+            .into_values()
+            .rev()
+            .for_each(|owed| self.owed.push_front(owed));
     }
 
     fn disconnected(&mut self) {
@@ -324,8 +293,8 @@ impl Hub {
                 self.backlog.push(ToCenter::for_handles(handles, done));
             }
             Message::ReportAck(ack) => {
-                if let Some((handles, copies)) = self.unacknowledged.remove(&ack.sequence) {
-                    Tally::add(&self.tally.acknowledged, handles.len() * copies.len());
+                if let Some((handles, objects)) = self.unacknowledged.remove(&ack.sequence) {
+                    Tally::add(&self.tally.acknowledged, handles.len() * objects.len());
                 }
             }
             Message::Refused(refused) => {
@@ -394,8 +363,8 @@ impl Hub {
 
     /// Destinations hold these now, and say so.
     fn apply(&mut self, handles: &[u32], items: Vec<(Item, Print)>) {
-        let mut alike: Vec<CopyReport> = Vec::new();
-        let mut workloads: Vec<(ObjectNumber, Bytes)> = Vec::new();
+        let mut alike: Vec<ObjectNumber> = Vec::new();
+        let mut workloads: Vec<ObjectNumber> = Vec::new();
         for (item, print) in items {
             let Some(object) = self.known.object(&item) else {
                 continue;
@@ -413,52 +382,28 @@ impl Hub {
                 }
             }
             if is_workload(&self.known, object) {
-                workloads.push((object, item.render_hash));
+                workloads.push(object);
             } else {
-                alike.push(CopyReport {
-                    copy: item.copy,
-                    render_hash: item.render_hash.clone(),
-                    applied_hash: item.render_hash,
-                    error: ErrorKind::None as i32,
-                    observed: true,
-                    ..CopyReport::default()
-                });
+                alike.push(object);
             }
         }
-        self.report(handles.to_vec(), alike);
-        if !workloads.is_empty() {
-            for handle in handles {
-                let i = *handle as usize - 1;
-                let reports = workloads
-                    .iter()
-                    .map(|(o, render)| self.workload_report(i, *o, render))
-                    .collect();
-                self.report(vec![*handle], reports);
-            }
+        self.owe(handles.to_vec(), alike);
+        for handle in handles {
+            self.owe(vec![*handle], workloads.clone());
         }
     }
 
     fn report_all(&mut self, handle: u32) {
-        let i = handle as usize - 1;
-        let Some(behind) = self.behind.get(i) else {
+        let Some(behind) = self.behind.get(handle as usize - 1) else {
             return;
         };
-        let mut copies = Vec::new();
-        for held in behind.edge.copies().to_vec() {
-            let render = self.known.version(held).render;
-            copies.push(if is_workload(&self.known, held.object) {
-                self.workload_report(i, held.object, &render)
-            } else {
-                CopyReport {
-                    copy: Some(self.known.copy(held.object).clone()),
-                    render_hash: Bytes::copy_from_slice(&render),
-                    applied_hash: Bytes::copy_from_slice(&render),
-                    observed: true,
-                    ..CopyReport::default()
-                }
-            });
-        }
-        self.report(vec![handle], copies);
+        let objects = behind
+            .edge
+            .copies()
+            .iter()
+            .map(|held| held.object)
+            .collect();
+        self.owe(vec![handle], objects);
     }
 
     fn list(&mut self, handle: u32) {
@@ -479,10 +424,6 @@ impl Hub {
     }
 }
 
-fn is_workload(known: &Known, object: ObjectNumber) -> bool {
-    known.reference(object).kind == "Deployment"
-}
-
 fn hello(i: usize, behind: &Behind, known: &Known) -> ToCenter {
     let hello = Hello {
         cursor: None,
@@ -494,96 +435,4 @@ fn hello(i: usize, behind: &Behind, known: &Known) -> ToCenter {
     let mut message = ToCenter::new(behind.uid.clone(), hello);
     message.handles = vec![i as u32 + 1];
     message
-}
-
-/// A Deployment's status with times and names of its own, about a kilobyte.
-fn workload_status(seed: u64, n: u64, phase: u32, fails: bool) -> String {
-    let second = dice(seed, "second", n + u64::from(phase)) % 86_400;
-    let at = format!(
-        "2026-11-21T{:02}:{:02}:{:02}Z",
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    );
-    let pod = format!(
-        "{:010x}-{:05x}",
-        dice(seed, "pod", n) & 0xff_ffff_ffff,
-        dice(seed, "pod", n + u64::from(phase)) & 0xf_ffff
-    );
-    // An odd phase has one replica fewer: what a real workload does while it is moved.
-    let ready = if fails { 0 } else { 2 - phase % 2 };
-    let condition = |kind: &str, status: bool, reason: &str| {
-        serde_json::json!({"type": kind, "status": if status { "True" } else { "False" }, "reason": reason,
-            "lastUpdateTime": at, "lastTransitionTime": at,
-            "message": format!("ReplicaSet \"web-{pod}\" on node-{n} {reason} at {at}; the newest pod is web-{pod}, its predecessor was web-{:010x}", dice(seed, "old pod", n))})
-    };
-    serde_json::json!({
-        "observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "readyReplicas": ready, "availableReplicas": ready,
-        "unavailableReplicas": 2 - ready,
-        "conditions": [
-            condition("Available", ready > 0, if ready > 0 { "MinimumReplicasAvailable" } else { "MinimumReplicasUnavailable" }),
-            condition("Progressing", !fails, if fails { "ProgressDeadlineExceeded" } else { "NewReplicaSetAvailable" }),
-        ],
-    })
-    .to_string()
-}
-
-/// Keeps a hub connected until it is dropped.
-pub(crate) async fn run(hub: Shared, uplink: Arc<Uplink>, identity: Arc<Identity>) {
-    loop {
-        let ended = session(&hub, &uplink, &identity).await;
-        hub.lock().disconnected();
-        if let Err(error) = ended {
-            tracing::debug!(hub = %hub.lock().name, %error, "the stream broke");
-        }
-        tokio::time::sleep(AGAIN).await;
-    }
-}
-
-async fn session(hub: &Shared, uplink: &Uplink, identity: &Identity) -> anyhow::Result<()> {
-    let (up, messages) = mpsc::channel(OUTBOX);
-    let mut client = AgentClient::new(uplink.channel(Some(identity)).await?);
-    up.send(ToCenter::new("", Ping {}))
-        .await
-        .context("the stream is closed")?;
-    let mut down = client
-        .session(ReceiverStream::new(messages))
-        .await?
-        .into_inner();
-    hub.lock().connected(up.clone());
-    let mut ping = tokio::time::interval(PING_EVERY);
-    let mut look = tokio::time::interval(Duration::from_millis(20));
-    loop {
-        // What is to be said goes out first; the center reads on meanwhile, so neither side can wait for the other for ever.
-        let said = std::mem::take(&mut hub.lock().backlog);
-        let sending = async {
-            for message in said {
-                if up.send(message).await.is_err() {
-                    bail!("the stream is closed");
-                }
-            }
-            Ok(())
-        };
-        tokio::pin!(sending);
-        let mut sent = false;
-        loop {
-            tokio::select! {
-                outcome = &mut sending, if !sent => {
-                    outcome?;
-                    sent = true;
-                }
-                message = down.message() => {
-                    let Some(ToAgent { message, handles, .. }) = message? else { return Ok(()) };
-                    if let Some(message) = message {
-                        hub.lock().hear(handles, message);
-                    }
-                }
-                _ = ping.tick() => up.send(ToCenter::new("", Ping {})).await.context("the stream is closed")?,
-                _ = look.tick() => {}
-            }
-            if sent && !hub.lock().backlog.is_empty() {
-                break;
-            }
-        }
-    }
 }
