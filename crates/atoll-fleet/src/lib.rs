@@ -51,7 +51,7 @@ pub use ca::FleetCa;
 pub use computed::Mailbox;
 pub use consent::{AnnotationHook, PolicyHook};
 pub use reading::{Asked, Reading};
-pub use service::{AgentService, JOIN_TOKEN_EXPIRES, JOIN_TOKEN_HASH, PeerCertificate};
+pub use service::{AgentService, PeerCertificate};
 
 use crate::reports::{Reporter, Reports};
 use crate::shared::{Bodies, Dirty, Figures, Shared};

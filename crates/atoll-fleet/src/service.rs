@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use atoll_kube::{Timestamp, meta};
 use atoll_store::{At, Check, Write};
 use atoll_wire::identity::AgentIdentity;
+use atoll_wire::join;
 use atoll_wire::{Certificates, EnrolRequest, RenewRequest, ToAgent, ToCenter};
 use bytes::Bytes;
 use prost::Message as _;
@@ -26,11 +27,6 @@ use crate::rows::{self, DestinationRow};
 use crate::session;
 use crate::shared::Shared;
 use crate::source;
-
-/// Hex SHA-256 of a join token, on the ManagedCluster.
-pub const JOIN_TOKEN_HASH: &str = "edge.atoll.dev/join-token-sha256";
-/// When the join token expires (RFC 3339), on the ManagedCluster.
-pub const JOIN_TOKEN_EXPIRES: &str = "edge.atoll.dev/join-token-expires";
 
 /// The client certificate of a connection (DER of the leaf), put into a request's extensions by the TLS front. The handshake has proved
 /// possession of its key and nothing else.
@@ -180,15 +176,15 @@ impl AgentService {
 
 /// Whether a token opens this ManagedCluster now.
 fn check_token(managed_cluster: &Value, token: &str, now: Timestamp) -> Result<(), Status> {
-    let hash = meta::annotation(managed_cluster, JOIN_TOKEN_HASH).unwrap_or_default();
-    let given = hex::encode(Sha256::digest(token.as_bytes()));
+    let hash = meta::annotation(managed_cluster, join::TOKEN_HASH).unwrap_or_default();
+    let given = join::token_hash(token);
     // Both are hashes: how long the comparison takes tells nothing about the token.
     if token.is_empty() || hash != given {
         return Err(Status::unauthenticated(
             "the join token is not valid for this ManagedCluster",
         ));
     }
-    let expires = meta::annotation(managed_cluster, JOIN_TOKEN_EXPIRES).and_then(Timestamp::parse);
+    let expires = meta::annotation(managed_cluster, join::TOKEN_EXPIRES).and_then(Timestamp::parse);
     match expires {
         Some(expires) if now <= expires => Ok(()),
         _ => Err(Status::unauthenticated(
@@ -292,7 +288,7 @@ mod tests {
     #[test]
     fn tokens() {
         let now = Timestamp(1_790_000_000_000);
-        let cluster = |expires: &str| json!({"metadata": {"annotations": {JOIN_TOKEN_HASH: hex::encode(Sha256::digest(b"secret")), JOIN_TOKEN_EXPIRES: expires}}});
+        let cluster = |expires: &str| json!({"metadata": {"annotations": {join::TOKEN_HASH: join::token_hash("secret"), join::TOKEN_EXPIRES: expires}}});
         let later = now.plus(std::time::Duration::from_secs(60)).rfc3339();
         assert!(check_token(&cluster(&later), "secret", now).is_ok());
         assert!(check_token(&cluster(&later), "other", now).is_err());

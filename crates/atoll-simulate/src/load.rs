@@ -4,6 +4,7 @@
 //! [`Load::copies`] copies per destination among them equally, and say where in different ways; a tenth of the objects differ per destination, and some destinations are
 //! excepted by a Customizer.
 
+use atoll_wire::join;
 use serde_json::{Value, json};
 
 /// Values of the label `bucket`, by which policies select.
@@ -18,7 +19,7 @@ const EXCEPTIONAL: u32 = 3;
 pub struct Load {
     /// How many destinations there are.
     pub destinations: u32,
-    /// How many hubs carry them.
+    /// How many hubs carry them; without any, each has an agent of its own.
     pub hubs: u32,
     /// How many policies there are.
     pub policies: u32,
@@ -109,9 +110,20 @@ impl Load {
         at(hub)..at(hub + 1)
     }
 
+    /// The join token of a destination that has an agent of its own.
+    pub fn token(&self, n: u32) -> String {
+        format!("{:016x}", self.dice("token", u64::from(n)))
+    }
+
     /// The ManagedCluster of a destination.
-    pub fn destination(&self, n: u32, hub: u32) -> Value {
+    pub fn destination(&self, n: u32, hub: Option<u32>) -> Value {
         let at = |purpose: &str, values: u64| self.dice(purpose, u64::from(n)) % values;
+        let annotations = match hub {
+            Some(hub) => json!({atoll_wire::HUB_ANNOTATION: Self::hub_name(hub)}),
+            None => {
+                json!({join::TOKEN_HASH: join::token_hash(&self.token(n)), join::TOKEN_EXPIRES: "2100-01-01T00:00:00Z"})
+            }
+        };
         json!({
             "apiVersion": "cluster.open-cluster-management.io/v1",
             "kind": "ManagedCluster",
@@ -129,7 +141,7 @@ impl Load {
                     "customer": format!("customer-{:03}", at("customer", 1000)),
                     "rack": at("rack", RACKS).to_string(),
                 },
-                "annotations": {atoll_wire::HUB_ANNOTATION: Self::hub_name(hub)},
+                "annotations": annotations,
             },
             "spec": {"hubAcceptsClient": true},
         })
@@ -306,7 +318,7 @@ mod tests {
         assert_eq!((plans[0].objects, plans[19].objects), (10, 200));
         let mut copies = 0u64;
         for n in 0..load.destinations {
-            let labels = &load.destination(n, 0)["metadata"]["labels"];
+            let labels = &load.destination(n, Some(0))["metadata"]["labels"];
             let bucket: u64 = labels["bucket"]
                 .as_str()
                 .unwrap_or_default()
@@ -326,7 +338,7 @@ mod tests {
     #[test]
     fn the_seed_decides() {
         let (a, b) = (load(10), load(10));
-        assert_eq!(a.destination(3, 1), b.destination(3, 1));
+        assert_eq!(a.destination(3, Some(1)), b.destination(3, Some(1)));
         assert_eq!(a.object("policy-01", 10, 2), b.object("policy-01", 10, 2));
         assert_ne!(a.object("policy-01", 10, 2), a.object("policy-01", 10, 3));
     }

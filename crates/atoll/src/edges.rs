@@ -9,12 +9,10 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use atoll_client::{Client, Config, Kubeconfig, Patch};
-use atoll_fleet::{JOIN_TOKEN_EXPIRES, JOIN_TOKEN_HASH};
 use atoll_kube::Timestamp;
 use atoll_wire::join::{self, JoinFile};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 const CLUSTERS: &str = "/apis/cluster.open-cluster-management.io/v1/managedclusters";
 
@@ -207,8 +205,8 @@ pub(crate) async fn add(
             "name": name,
             "labels": labels,
             "annotations": {
-                JOIN_TOKEN_HASH: hex::encode(Sha256::digest(token.as_bytes())),
-                JOIN_TOKEN_EXPIRES: expires,
+                join::TOKEN_HASH: join::token_hash(&token),
+                join::TOKEN_EXPIRES: expires,
             },
         },
         "spec": {"hubAcceptsClient": true},

@@ -11,8 +11,8 @@ pub(crate) struct Args {
     /// How many destinations.
     #[arg(long, default_value_t = 1_000_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
     destinations: u32,
-    /// How many hubs carry them.
-    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// How many hubs carry them; 0: each destination has an agent with a certificate and a connection of its own.
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
     hubs: u32,
     /// How many policies.
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]

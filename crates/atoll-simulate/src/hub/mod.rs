@@ -12,7 +12,7 @@ use atoll_wire::{
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 use crate::edges::{Edge, Known, ObjectNumber, Version};
 use crate::load::Load;
@@ -72,6 +72,8 @@ type Owed = (Vec<u32>, Vec<ObjectNumber>);
 /// What a hub's destinations hold.
 pub(crate) struct Hub {
     name: String,
+    /// Not a hub but the agent of its only destination, which is named by its uid and not by a handle.
+    alone: bool,
     first: u32,
     load: Arc<Load>,
     tally: Arc<Tally>,
@@ -86,8 +88,10 @@ pub(crate) struct Hub {
     owed: VecDeque<Owed>,
     /// Reports that are not acknowledged: a new stream begins with them.
     unacknowledged: BTreeMap<u64, Owed>,
-    outbox: Option<mpsc::Sender<ToCenter>>,
-    /// What could not be handed to the stream at once.
+    connected: bool,
+    /// Rung when there is something to say that no message of the center led to.
+    wake: Arc<Notify>,
+    /// What is to be said next.
     backlog: Vec<ToCenter>,
 }
 
@@ -97,6 +101,7 @@ pub(crate) type Shared = Arc<Mutex<Hub>>;
 impl Hub {
     pub(crate) fn new(
         name: String,
+        alone: bool,
         first: u32,
         uids: Vec<String>,
         load: Arc<Load>,
@@ -108,6 +113,7 @@ impl Hub {
         });
         Arc::new(Mutex::new(Hub {
             name,
+            alone,
             first,
             behind: behind.collect(),
             load,
@@ -118,7 +124,8 @@ impl Hub {
             sequence: 0,
             owed: VecDeque::new(),
             unacknowledged: BTreeMap::new(),
-            outbox: None,
+            connected: false,
+            wake: Arc::default(),
             backlog: Vec::new(),
         }))
     }
@@ -156,11 +163,35 @@ impl Hub {
 
     /// Whether everything that was said was answered.
     pub(crate) fn is_settled(&self) -> bool {
-        self.outbox.is_some()
+        self.connected == self.wants_a_stream()
             && self.owed.is_empty()
             && self.unacknowledged.is_empty()
             && self.waiting.is_empty()
             && self.behind.iter().all(|b| b.edge.online == b.edge.welcome)
+    }
+
+    /// What it waits for, if it does.
+    pub(crate) fn stuck(&self) -> Option<String> {
+        let unwelcome = self
+            .behind
+            .iter()
+            .filter(|b| b.edge.online && !b.edge.welcome)
+            .count();
+        (!self.is_settled()).then(|| {
+            format!(
+                "{}: connected {}, {unwelcome} not welcomed, {} reports to say, {} not acknowledged, {} bodies missing",
+                self.name,
+                self.connected,
+                self.owed.len(),
+                self.unacknowledged.len(),
+                self.waiting.len(),
+            )
+        })
+    }
+
+    /// A hub is always there; an agent is away when its destination is.
+    fn wants_a_stream(&self) -> bool {
+        !self.alone || self.behind.iter().any(|b| b.edge.online)
     }
 
     /// How many of its destinations want to be connected.
@@ -181,9 +212,10 @@ impl Hub {
                 said.push(ToCenter::for_handles(vec![i as u32 + 1], Leave {}));
             }
         }
-        if self.outbox.is_some() {
+        if self.connected && !self.alone {
             self.backlog.extend(said);
         }
+        self.wake.notify_one();
     }
 
     /// The status of one workload of each connected destination changes.
@@ -209,12 +241,13 @@ impl Hub {
             self.owe(vec![i as u32 + 1], vec![held.object]);
             changed += 1;
         }
+        self.wake.notify_one();
         changed
     }
 
     /// A stream is open: everybody who is not away says Hello.
-    fn connected(&mut self, outbox: mpsc::Sender<ToCenter>) {
-        self.outbox = Some(outbox);
+    fn connected(&mut self) {
+        self.connected = true;
         self.backlog.clear();
         self.waiting.clear();
         for (i, behind) in self.behind.iter_mut().enumerate() {
@@ -231,7 +264,7 @@ impl Hub {
     }
 
     fn disconnected(&mut self) {
-        self.outbox = None;
+        self.connected = false;
         for behind in &mut self.behind {
             if std::mem::take(&mut behind.edge.welcome) {
                 self.tally.welcomed.fetch_sub(1, Ordering::Relaxed);
@@ -240,8 +273,11 @@ impl Hub {
     }
 
     /// Hears one message.
-    fn hear(&mut self, handles: Vec<u32>, message: to_agent::Message) {
+    fn hear(&mut self, mut handles: Vec<u32>, message: to_agent::Message) {
         use to_agent::Message;
+        if self.alone {
+            handles = vec![1];
+        }
         match message {
             Message::Welcome(welcome) => {
                 for handle in &handles {
@@ -345,7 +381,9 @@ impl Hub {
             return false;
         };
         Tally::add(&self.tally.bodies, 1);
-        self.prints.insert(hash.clone(), oracle::print(&object));
+        // Copied: a part of a message would keep all of the message.
+        self.prints
+            .insert(Bytes::copy_from_slice(hash), oracle::print(&object));
         true
     }
 

@@ -27,6 +27,12 @@ impl Hub {
         {
             said.extend(self.make_report(handles, objects));
         }
+        if let Some(only) = self.behind.first().filter(|_| self.alone) {
+            for message in &mut said {
+                message.handles.clear();
+                message.destination.clone_from(&only.uid);
+            }
+        }
         said
     }
 

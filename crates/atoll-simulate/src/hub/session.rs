@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use atoll_agent::uplink::{Identity, Uplink};
 use atoll_wire::{AgentClient, PING_EVERY, Ping, ToAgent, ToCenter};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{OUTBOX, Shared};
@@ -16,9 +16,16 @@ const AGAIN: Duration = Duration::from_millis(300);
 
 /// Keeps a hub connected until it is dropped.
 pub(crate) async fn run(hub: Shared, uplink: Arc<Uplink>, identity: Arc<Identity>) {
+    let wake = hub.lock().wake.clone();
     loop {
-        let ended = session(&hub, &uplink, &identity).await;
+        while !hub.lock().wants_a_stream() {
+            wake.notified().await;
+        }
+        let ended = session(&hub, &wake, &uplink, &identity).await;
         hub.lock().disconnected();
+        if !hub.lock().wants_a_stream() {
+            continue;
+        }
         if let Err(error) = ended {
             tracing::debug!(hub = %hub.lock().name, %error, "the stream broke");
         }
@@ -26,7 +33,12 @@ pub(crate) async fn run(hub: Shared, uplink: Arc<Uplink>, identity: Arc<Identity
     }
 }
 
-async fn session(hub: &Shared, uplink: &Uplink, identity: &Identity) -> anyhow::Result<()> {
+async fn session(
+    hub: &Shared,
+    wake: &Notify,
+    uplink: &Uplink,
+    identity: &Identity,
+) -> anyhow::Result<()> {
     let (up, messages) = mpsc::channel(OUTBOX);
     let mut client = AgentClient::new(uplink.channel(Some(identity)).await?);
     up.send(ToCenter::new("", Ping {}))
@@ -36,9 +48,8 @@ async fn session(hub: &Shared, uplink: &Uplink, identity: &Identity) -> anyhow::
         .session(ReceiverStream::new(messages))
         .await?
         .into_inner();
-    hub.lock().connected(up.clone());
+    hub.lock().connected();
     let mut ping = tokio::time::interval(PING_EVERY);
-    let mut look = tokio::time::interval(Duration::from_millis(20));
     loop {
         // What is to be said goes out first; the center reads on meanwhile, so neither side can wait for the other for ever.
         let said = hub.lock().next_messages();
@@ -65,7 +76,10 @@ async fn session(hub: &Shared, uplink: &Uplink, identity: &Identity) -> anyhow::
                     }
                 }
                 _ = ping.tick() => up.send(ToCenter::new("", Ping {})).await.context("the stream is closed")?,
-                _ = look.tick() => {}
+                () = wake.notified() => {}
+            }
+            if !hub.lock().wants_a_stream() {
+                return Ok(());
             }
             if sent && hub.lock().has_to_say() {
                 break;

@@ -14,7 +14,7 @@ use crate::load::Load;
 use crate::oracle::{Counts, Expected};
 
 /// How many faults of one sort are named.
-const EXAMPLES: usize = 5;
+pub(super) const EXAMPLES: usize = 5;
 
 impl Run {
     /// What is wrong at a hub's connected destinations; at most `most` examples.

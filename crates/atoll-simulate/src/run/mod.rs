@@ -6,19 +6,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use atoll_agent::uplink::{Identity, Uplink};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::api::{self, CLUSTERS, CUSTOMIZERS, POLICIES};
 use crate::center::Center;
-use crate::hub::{self, Hub, Shared, Tally};
+use crate::hub::{Shared, Tally};
 use crate::load::{Load, PolicyPlan};
 use crate::oracle::{Expected, Place, Shown};
 use crate::report::Report;
 
 mod check;
+mod join;
 
 /// The shortest pause between two looks.
 const LOOK: Duration = Duration::from_millis(20);
@@ -114,15 +114,24 @@ impl Run {
     }
 
     async fn steps(&mut self, say: &impl Fn(&str)) -> anyhow::Result<()> {
-        say("making workspaces and hubs");
+        say("making workspaces");
         api::workspace(&self.center, "inventory", "inventory").await?;
         api::workspace(&self.center, "simulated", "payload").await?;
-        let enrolled = self.enrol_hubs().await?;
-        say("registering destinations");
         let before = self.center.usage();
-        self.register(enrolled, say).await?;
+        if self.load.hubs == 0 {
+            self.register_agents(say).await?;
+        } else {
+            self.register_behind_hubs(say).await?;
+        }
         say("connecting");
+        let kernel = join::kernel_memory();
         self.connect().await?;
+        if self.load.hubs == 0 {
+            let taken = join::kernel_memory().saturating_sub(kernel) as f64;
+            let each = taken / f64::from(self.load.destinations.max(1));
+            self.report
+                .figure("kernel memory per connection, both ends", each, "bytes");
+        }
         let connected = self.center.usage();
         say("placing");
         self.place().await?;
@@ -143,61 +152,6 @@ impl Run {
         self.change(0, true).await?;
         self.check("after kill -9", say).await?;
         self.usage(before, connected, placed);
-        Ok(())
-    }
-
-    async fn enrol_hubs(&mut self) -> anyhow::Result<Vec<(Arc<Uplink>, Arc<Identity>)>> {
-        let mut enrolled = Vec::new();
-        for hub in 0..self.load.hubs {
-            let join = self.center.register(INVENTORY, &Load::hub_name(hub))?;
-            let mut identity = Identity::generate(&join.destination)?;
-            let uplink = Uplink::new(join)?;
-            uplink
-                .enrol(&mut identity)
-                .await
-                .context("a hub was not enrolled")?;
-            enrolled.push((Arc::new(uplink), Arc::new(identity)));
-        }
-        Ok(enrolled)
-    }
-
-    /// Creates the ManagedClusters, hub by hub, and lets each hub's stream begin.
-    async fn register(
-        &mut self,
-        enrolled: Vec<(Arc<Uplink>, Arc<Identity>)>,
-        say: &impl Fn(&str),
-    ) -> anyhow::Result<()> {
-        let client = self.center.at(INVENTORY);
-        let began = Instant::now();
-        for (hub, (uplink, identity)) in (0..).zip(enrolled) {
-            let range = self.load.carried(hub);
-            let objects = range
-                .clone()
-                .map(|n| (CLUSTERS.to_owned(), self.load.destination(n, hub)));
-            let made = api::create_all(&client, objects).await?;
-            let uid = |c: &Value| c["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-            self.places.extend(made.iter().map(Place::of));
-            let uids = made.iter().map(uid).collect();
-            let shared = Hub::new(
-                Load::hub_name(hub),
-                range.start,
-                uids,
-                self.load.clone(),
-                self.tally.clone(),
-            );
-            self.tasks.spawn(hub::run(shared.clone(), uplink, identity));
-            self.hubs.push(shared);
-            if hub % 16 == 15 {
-                say(&format!("  {} destinations are registered", range.end));
-            }
-        }
-        let count = f64::from(self.load.destinations);
-        self.report.rate(
-            "registered through the API",
-            count,
-            began.elapsed(),
-            "destinations/s",
-        );
         Ok(())
     }
 
@@ -463,9 +417,17 @@ impl Run {
                 break;
             }
             if Instant::now() > deadline {
+                let stuck = self.hubs.iter().filter_map(|hub| hub.lock().stuck());
+                let examples: Vec<String> = stuck.take(check::EXAMPLES).collect();
                 bail!(
-                    "after {} s still not: {what}",
-                    self.options.patience.as_secs()
+                    "after {} s still not: {what}; {} destinations were refused; hubs that wait: {}",
+                    self.options.patience.as_secs(),
+                    self.tally.refused.load(Ordering::Relaxed),
+                    if examples.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        examples.join("; ")
+                    },
                 );
             }
             // Looking at a large fleet takes time that the center needs.
