@@ -75,7 +75,8 @@ async fn session(
                         hub.lock().hear(handles, message);
                     }
                 }
-                _ = ping.tick() => up.send(ToCenter::new("", Ping {})).await.context("the stream is closed")?,
+                // Behind everything else: whoever waits here to be heard hears nothing.
+                _ = ping.tick() => hub.lock().backlog.push(ToCenter::new("", Ping {})),
                 () = wake.notified() => {}
             }
             if !hub.lock().wants_a_stream() {
