@@ -6,7 +6,10 @@ use atoll_wire::{
     AgentClient, PING_EVERY, Ping, RefusedReason, SILENCE_LIMIT, ToAgent, ToCenter, join::JoinFile,
     to_agent,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc::{self, error::SendTimeoutError},
+    time::Instant,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
@@ -189,8 +192,11 @@ impl Center {
                                 return Err(CenterError::NotNow { message: refused.message, pause });
                             }
                             Some(message) => {
-                                if tell.send(News::Said(Box::new(message))).await.is_err() {
-                                    return Ok(());
+                                // Whoever is to hear it may be waiting for the center to take something, and the center for us: the end of the session frees all.
+                                match tell.send_timeout(News::Said(Box::new(message)), SILENCE_LIMIT).await {
+                                    Ok(()) => {}
+                                    Err(SendTimeoutError::Closed(_)) => return Ok(()),
+                                    Err(SendTimeoutError::Timeout(_)) => return Err(CenterError::Unreachable("the session stands still".into())),
                                 }
                             }
                         }

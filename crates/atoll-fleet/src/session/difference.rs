@@ -19,8 +19,8 @@ use super::{End, Stream};
 use crate::model::{DesiredCopy, Made, World};
 use crate::shared::Shared;
 
-/// Destinations that are looked at under one lock.
-const LOOK_AT: usize = 1024;
+/// Destinations that are looked at under one lock, and sent to before the hub is heard again.
+const LOOK_AT: usize = 256;
 /// Items in one message.
 const ITEMS_PER_MESSAGE: usize = 256;
 
@@ -58,16 +58,22 @@ struct Finder<'a> {
 }
 
 impl Stream {
-    /// Sends what is different from what was sent.
-    pub(super) async fn push(&mut self, destinations: Vec<Destination>) -> Result<(), End> {
-        for destination in &destinations {
+    /// These may lack something: their turn comes.
+    pub(super) fn owe(&mut self, destinations: impl IntoIterator<Item = Destination>) {
+        self.owed.extend(destinations.into_iter().map(|d| d.0));
+    }
+
+    /// Sends to some of those that may lack something what is different from what they were sent. Not to all at once: what the hub says meanwhile is heard in between.
+    pub(super) async fn push(&mut self) -> Result<(), End> {
+        let part: Vec<Destination> = self.owed.iter().take(LOOK_AT).map(Destination).collect();
+        if let Some(last) = part.last() {
+            self.owed.remove_range(..=last.0);
+        }
+        for destination in &part {
             self.resume(*destination).await?;
         }
-        for part in destinations.chunks(LOOK_AT) {
-            let difference = self.difference(part);
-            self.send(difference).await?;
-        }
-        Ok(())
+        let difference = self.difference(&part);
+        self.send(difference).await
     }
 
     fn difference(&mut self, destinations: &[Destination]) -> Difference {

@@ -79,6 +79,8 @@ struct Stream {
     handle: Arc<Handle>,
     carried: HashMap<Destination, Logical>,
     by_handle: HashMap<u32, Destination>,
+    /// Those that may lack something.
+    owed: Destinations,
     out: Outgoing,
     acks: mpsc::UnboundedSender<ToAgent>,
     fetching: HashMap<u64, oneshot::Sender<RawStatus>>,
@@ -134,6 +136,7 @@ async fn converse(
         handle,
         carried: HashMap::new(),
         by_handle: HashMap::new(),
+        owed: Destinations::new(),
         out: out.clone(),
         acks,
         fetching: HashMap::new(),
@@ -151,6 +154,7 @@ async fn converse(
             () = handle.wake.notified() => stream.look().await?,
             Some(ack) = acked.recv() => out.send(Ok(ack)).await?,
             Some(fetch) = asked.recv() => stream.fetch(fetch).await?,
+            () = std::future::ready(()), if !stream.owed.is_empty() => stream.push().await?,
         }
     }
 }
@@ -375,7 +379,8 @@ impl Stream {
         for (destination, word) in refusals {
             self.refuse(destination, word).await?;
         }
-        self.push(concerned).await
+        self.owe(concerned);
+        Ok(())
     }
 
     /// A person may have said to go on.
@@ -467,7 +472,8 @@ impl Stream {
         logical.sent = Sent::Copies(sent);
         logical.mode = if known { Mode::Live } else { Mode::Held };
         self.shared.lifecycle.add(destination);
-        self.push(vec![destination]).await
+        self.owe([destination]);
+        Ok(())
     }
 
     async fn fetch(&mut self, fetch: Fetch) -> Result<(), End> {

@@ -152,7 +152,8 @@ impl Stream {
             self.say_all(&listing, List {}).await?;
         }
         let live = opened.iter().filter(|o| !o.differs);
-        self.push(live.map(|o| o.destination).collect()).await
+        self.owe(live.map(|o| o.destination));
+        Ok(())
     }
 
     /// Adds those that may to `admitted`, and returns the others with the reason.
