@@ -137,6 +137,7 @@ impl Fleet {
             bodies: Bodies::new(),
             policy_status: Dirty::new(),
             rollouts: Dirty::new(),
+            budgets: Dirty::new(),
             news: Arc::default(),
             returned: Dirty::new(),
             lifecycle: Dirty::new(),
@@ -162,6 +163,7 @@ impl Fleet {
         tasks.spawn(collect::run(shared.clone()));
         tasks.spawn(policy_status::run(shared.clone()));
         tasks.spawn(rollout::objects::run(shared.clone()));
+        tasks.spawn(rollout::budgets::run(shared.clone()));
         tasks.spawn(returned::run(shared.clone()));
         tasks.spawn(lifecycle::run(
             shared.clone(),

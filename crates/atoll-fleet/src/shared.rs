@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use atoll_placement::bundle::BodyHash;
 use atoll_placement::place::ObjectIndex;
+use atoll_placement::rollout::BudgetId;
 use atoll_placement::{Destination, Destinations};
 use atoll_registry::{Authorizer, Registry};
 use atoll_store::{Append, AppendError, At, Check, Revision, Store, Write};
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) policy_status: Dirty<PolicyIndex>,
     /// Policies (workspace, name) whose Rollouts may have to be written.
     pub(crate) rollouts: Dirty<(Arc<str>, Arc<str>)>,
+    /// DisruptionBudgets whose status may have to be written.
+    pub(crate) budgets: Dirty<BudgetId>,
     /// What the engine is to hear of copies and gates.
     pub(crate) news: Arc<News>,
     /// Objects whose returned status may have to be written.

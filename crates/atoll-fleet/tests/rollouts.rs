@@ -445,6 +445,129 @@ async fn eventually_gone(center: &Center) {
 }
 
 #[test]
+fn an_inventorys_budget_binds_policies_without_a_rollout_policy() {
+    support::run(|directory| async move {
+        let mut stage = Stage::new(&directory, &["a1", "a2", "a3", "b1", "b2"]).await;
+        let mut free = bound("rp");
+        free.as_object_mut().unwrap().remove("rolloutPolicy");
+        stage.center.policy("p1", "bp", free).await;
+        stage.everywhere("1").await;
+        stage.here().await;
+        let budgets = ResourceRef::new("edge.atoll.dev", "v1alpha1", "disruptionbudgets");
+        let object = json!({"apiVersion": "edge.atoll.dev/v1alpha1", "kind": "DisruptionBudget", "metadata": {"name": "one"}, "spec": {"groupBy": ["site"], "maxUnavailable": 1}});
+        stage
+            .center
+            .client("i1")
+            .create(&budgets, object)
+            .await
+            .unwrap();
+        let shown = |o: &Value| {
+            o["status"]["groups"]
+                .as_array()
+                .is_some_and(|g| g.len() == 2)
+        };
+        stage
+            .center
+            .object_when("i1", &budgets, None, "one", shown)
+            .await;
+        stage
+            .ill
+            .values()
+            .for_each(|ill| ill.store(true, Ordering::SeqCst));
+        stage.center.config("p1", "web", "2").await;
+        // One of each site has it, fails, and counts as unavailable from then on.
+        let failing = |o: &Value| {
+            let mut groups = o["status"]["groups"].as_array().into_iter().flatten();
+            groups.all(|g| g["unavailable"] == 1 && g["allowed"] == 1)
+        };
+        stage
+            .center
+            .object_when("i1", &budgets, None, "one", failing)
+            .await;
+        let waits = |r: &Value| {
+            r["status"]["stages"][0]["waitingFor"] == json!(["3 for the inventory budget"])
+        };
+        rollout(&stage.center, 2, waits).await;
+        stage = stage.crash(&directory, true).await;
+        rollout(&stage.center, 2, waits).await;
+        let have = stage
+            .edges
+            .keys()
+            .filter(|n| stage.value(n).as_deref() == Some("2"));
+        let mut sites: Vec<&str> = have.map(|n| &n[..1]).collect();
+        sites.sort_unstable();
+        assert_eq!(sites, ["a", "b"]);
+        stage
+            .ill
+            .values()
+            .for_each(|ill| ill.store(false, Ordering::SeqCst));
+        stage.edges.values().for_each(Live::report);
+        stage.everywhere("2").await;
+    });
+}
+
+#[test]
+fn of_two_policies_on_one_object_the_most_conservative_counts() {
+    support::run(|directory| async move {
+        let stage = Stage::new(&directory, &["a1", "a2"]).await;
+        let mut free = bound("rp");
+        free.as_object_mut().unwrap().remove("rolloutPolicy");
+        stage.center.policy("p1", "free", free).await;
+        stage.everywhere("1").await;
+        stage.here().await;
+        rollout_policy(&stage.center, "rp", canary_then_rest()).await;
+        stage.center.policy("p1", "bp", bound("rp")).await;
+        rollout(&stage.center, 1, complete(2)).await;
+        stage.ill["a1"].store(true, Ordering::SeqCst);
+        stage.center.config("p1", "web", "2").await;
+        rollout(&stage.center, 2, phase("Paused")).await;
+        // The other policy has its second revision everywhere, and the copies wait all the same.
+        let second = |s: &Value| s["revision"] == 2;
+        stage.center.status_when("p1", "free", second).await;
+        assert_eq!(stage.value("a2").as_deref(), Some("1"));
+        // It goes: nobody holds anything back any more, and nothing is removed.
+        stage
+            .center
+            .delete("p1", &support::policies(), None, "bp")
+            .await;
+        stage.everywhere("2").await;
+    });
+}
+
+#[test]
+fn who_leaves_stays_until_its_replacement_is_healthy() {
+    support::run(|directory| async move {
+        let stage = Stage::new(&directory, &["a1", "a2"]).await;
+        rollout_policy(
+            &stage.center,
+            "rp",
+            json!({"settle": "0s", "move": {"make-before-break": true}}),
+        )
+        .await;
+        let mut one = bound("rp");
+        one["clusterSelectors"] = json!([{"matchLabels": {"fleet": "x", "turn": "yes"}}]);
+        stage.center.label("a1", json!({"turn": "yes"})).await;
+        stage.center.policy("p1", "bp", one).await;
+        rollout(&stage.center, 1, complete(1)).await;
+        stage.ill["a2"].store(true, Ordering::SeqCst);
+        stage.center.label("a1", json!({"turn": null})).await;
+        stage.center.label("a2", json!({"turn": "yes"})).await;
+        eventually("the new one has it", || stage.value("a2").is_some()).await;
+        let failed = |r: &Value| r["status"]["counts"]["failed"] == 1;
+        rollout(&stage.center, 1, failed).await;
+        assert_eq!(
+            stage.value("a1").as_deref(),
+            Some("1"),
+            "it is not healthy there yet"
+        );
+        stage.ill["a2"].store(false, Ordering::SeqCst);
+        stage.edges["a2"].report();
+        eventually("the old one lets go", || stage.value("a1").is_none()).await;
+        assert_eq!(stage.value("a2").as_deref(), Some("1"));
+    });
+}
+
+#[test]
 fn specs_that_cannot_be_run_are_refused() {
     support::run(|directory| async move {
         let center = Center::open(&directory).await;

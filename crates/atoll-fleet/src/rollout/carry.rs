@@ -73,6 +73,15 @@ pub(super) async fn carry(
             }
         }
     }
+    {
+        // Who is here, and who is worked on, is what budgets show.
+        let world = shared.world.read();
+        world
+            .control
+            .budgets
+            .keys()
+            .for_each(|id| shared.budgets.add(*id));
+    }
     for (id, part) in parts {
         let index = PolicyIndex(id.0);
         let (finished, changed) = (part.finished, part.changed);

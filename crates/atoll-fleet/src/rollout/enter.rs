@@ -215,12 +215,7 @@ pub(super) fn aim(
     let pending = known.and_then(|s| s.head.pending.as_ref());
     let wanted = pending.map(|p| &p.content);
     let wanted = wanted.or(known.and_then(|s| s.config.content.as_ref()));
-    if hash.is_some()
-        && hash.as_ref() != wanted
-        && let Some(hash) = hash
-    {
-        events.push(Event::Policy(id, PolicyEvent::Content(hash)));
-    }
+    // Before the content: a first revision is for those that are selected, stage by stage.
     if !joined.is_empty() || !left.is_empty() {
         let event = PolicyEvent::Selected {
             joined,
@@ -228,6 +223,12 @@ pub(super) fn aim(
             released: Default::default(),
         };
         events.push(Event::Policy(id, event));
+    }
+    if hash.is_some()
+        && hash.as_ref() != wanted
+        && let Some(hash) = hash
+    {
+        events.push(Event::Policy(id, PolicyEvent::Content(hash)));
     }
     free.iter().map(rows::body).collect()
 }

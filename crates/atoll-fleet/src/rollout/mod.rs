@@ -16,10 +16,12 @@
 //! | [`carry`] | a step of the engine becomes decisions, durable before they act |
 //! | [`judge`] | from reported columns to healthy, progressing, failed |
 //! | [`wishes`] | what people write into Rollout objects, as commands |
-//! | [`objects`] | Rollout objects written |
+//! | [`objects`], [`budgets`] | Rollout objects and statuses of DisruptionBudgets, written |
+//! | [`news`], [`resume`] | what the engine hears that others find out; a start |
 //! | [`gates`] | asking gates |
 //! | [`hooks`] | what is refused when it is written |
 
+pub(crate) mod budgets;
 mod carry;
 mod enter;
 pub(crate) mod gates;
@@ -260,7 +262,10 @@ pub(crate) async fn step(
 
 /// What the engine hears beside policies: destinations that came, went, changed or are gone, budgets, what was reported, gates' answers, and the time. False: the store has stopped.
 pub(crate) async fn hear(shared: &Shared, pending: &mut Pending) -> Result<(), DecideError> {
-    let heard = std::mem::take(&mut pending.heard);
+    let mut heard = std::mem::take(&mut pending.heard);
+    // These are for the end, when all else is said.
+    pending.heard.assigned = std::mem::take(&mut heard.assigned);
+    pending.heard.removing = std::mem::take(&mut heard.removing);
     if !heard.gone.is_empty() {
         step(shared, Event::Gone(heard.gone), pending).await?;
     }
