@@ -567,6 +567,107 @@ fn who_leaves_stays_until_its_replacement_is_healthy() {
     });
 }
 
+/// A service that answers each request with what is in the cell; nothing in it hangs. Its URL and its certificate.
+async fn service(says: Arc<parking_lot::Mutex<Option<String>>>) -> (String, String) {
+    use base64::Engine as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let signed = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key =
+        rustls_pki_types::PrivateKeyDer::try_from(signed.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/gate", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (says, acceptor) = (says.clone(), acceptor.clone());
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    return;
+                };
+                let mut request = vec![0; 16 << 10];
+                let _ = stream.read(&mut request).await;
+                let said = says.lock().clone();
+                let Some(body) = said else {
+                    return std::future::pending().await;
+                };
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            });
+        }
+    });
+    (
+        url,
+        base64::engine::general_purpose::STANDARD.encode(signed.cert.pem()),
+    )
+}
+
+#[test]
+fn a_webhook_that_hangs_or_lies_keeps_its_gate_closed() {
+    support::run(|directory| async move {
+        let stage = Stage::new(&directory, &["a1"]).await;
+        let says = Arc::new(parking_lot::Mutex::new(None));
+        let (url, authority) = service(says.clone()).await;
+        let hook = json!({"url": url, "caBundle": authority, "timeoutSeconds": 1, "every": "1s"});
+        let spec = json!({"settle": "0s", "gates": [{"name": "ask", "webhook": hook}]});
+        rollout_policy(&stage.center, "rp", spec).await;
+        stage.center.policy("p1", "bp", bound("rp")).await;
+        let waits = |words: &'static str| {
+            move |r: &Value| {
+                r["status"]["stages"][0]["waitingFor"]
+                    .to_string()
+                    .contains(words)
+            }
+        };
+        rollout(&stage.center, 1, waits("cannot be asked: no answer from")).await;
+        *says.lock() = Some("{\"answer\": \"perhaps\"}".to_owned());
+        rollout(&stage.center, 1, waits("did not answer")).await;
+        *says.lock() = Some("{\"answer\": \"wait\", \"message\": \"freeze\"}".to_owned());
+        rollout(&stage.center, 1, waits("freeze")).await;
+        assert_eq!(stage.value("a1"), None);
+        *says.lock() = Some("{\"answer\": \"go\"}".to_owned());
+        stage.everywhere("1").await;
+    });
+}
+
+#[test]
+fn an_expression_over_signals_and_counts_opens_a_gate() {
+    support::run(|directory| async move {
+        let stage = Stage::new(&directory, &["a1", "a2"]).await;
+        let mut spec = canary_then_rest();
+        let expression = "summary.stages.canary.current == 1 && signals.threat[?'a'].orValue('high') != 'high' && now > timestamp('2020-01-01T00:00:00Z')";
+        spec["stages"][0]["gates"] = json!({"after": [{"name": "calm", "expression": {"expression": expression, "every": "1s"}}]});
+        rollout_policy(&stage.center, "rp", spec).await;
+        stage.center.policy("p1", "bp", bound("rp")).await;
+        let waits = |r: &Value| {
+            r["status"]["stages"][0]["waitingFor"]
+                .to_string()
+                .contains("gate \\\"calm\\\"")
+        };
+        rollout(&stage.center, 1, waits).await;
+        assert_eq!(stage.value("a2"), None);
+        let signals = ResourceRef::new("edge.atoll.dev", "v1alpha1", "signals");
+        let signal = json!({"apiVersion": "edge.atoll.dev/v1alpha1", "kind": "Signal", "metadata": {"name": "threat"}, "spec": {"labelKey": "site", "values": {"a": "low"}}});
+        stage
+            .center
+            .client("i1")
+            .create(&signals, signal)
+            .await
+            .unwrap();
+        stage.everywhere("1").await;
+    });
+}
+
 #[test]
 fn specs_that_cannot_be_run_are_refused() {
     support::run(|directory| async move {

@@ -354,16 +354,14 @@ fn gate_kind(at: &At<'_>, check: CheckExpression<'_>, errors: &mut Errors) -> Op
 
 fn webhook(at: &At<'_>, errors: &mut Errors) -> Option<GateKind> {
     let url = at.text("url", errors).unwrap_or_default();
-    let host = ["https://", "http://"]
-        .iter()
-        .find_map(|scheme| url.strip_prefix(scheme));
+    let host = url.strip_prefix("https://");
     if host.is_none_or(|rest| {
         rest.is_empty() || rest.starts_with('/') || rest.contains(char::is_whitespace)
     }) {
         errors.push(FieldError::invalid(
             format!("{}.url", at.path),
             url.clone(),
-            "must be an http or https URL",
+            "must be an https URL",
         ));
     }
     let timeout = at.count("timeoutSeconds", 1..=30, "must be 1 to 30", errors);
