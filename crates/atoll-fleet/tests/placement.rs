@@ -920,3 +920,46 @@ fn a_workspace_with_copies_is_deleted_only_when_it_is_said_what_becomes_of_them(
         );
     });
 }
+
+#[test]
+fn who_missed_the_last_change_is_sent_just_that_and_need_not_list() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let uid = center.destination("e1", json!({"site": "a"})).await;
+        for (name, value) in [("a", "1"), ("b", "1"), ("c", "1")] {
+            center.config("p1", name, value).await;
+        }
+        let spec = json!({"clusterSelectors": [{}], "downsync": [{"resources": ["configmaps"]}]});
+        center.policy("p1", "bp", spec).await;
+        let mut edge = Edge::connect(&center, &uid, Disk::default()).await;
+        let first = configs(&[("a", "1"), ("b", "1"), ("c", "1")]);
+        edge.until("placed", |e| e.disk.configs() == first).await;
+        let disk = edge.cut();
+        // One changes and one goes while the edge is away, and the center is killed.
+        center.config("p1", "b", "2").await;
+        let changed = |s: &serde_json::Value| s["revision"] == 2;
+        center.status_when("p1", "bp", changed).await;
+        center.crash().await;
+        let center = Center::open(&directory).await;
+        let mut edge = Edge::connect(&center, &uid, disk.clone()).await;
+        let second = configs(&[("a", "1"), ("b", "2"), ("c", "1")]);
+        edge.until("the change", |e| e.disk.configs() == second)
+            .await;
+        assert_eq!((edge.items, edge.listed), (1, false));
+        edge.cut();
+        center
+            .delete("p1", &support::config_maps(), Some("default"), "c")
+            .await;
+        let changed = |s: &serde_json::Value| s["revision"] == 3;
+        center.status_when("p1", "bp", changed).await;
+        // Two changes behind, and a copy that is to be removed.
+        let mut edge = Edge::connect(&center, &uid, disk).await;
+        let third = configs(&[("a", "1"), ("b", "2")]);
+        edge.until("both changes", |e| e.disk.configs() == third)
+            .await;
+        assert_eq!(
+            (edge.items, edge.listed, edge.tombstones.len()),
+            (1, false, 1)
+        );
+    });
+}

@@ -4,7 +4,7 @@
 //! without, and of several the oldest content counts: a copy advances only to what each of them allows there. Where none has one the newest content counts, so that a policy that is
 //! suspended holds back no other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use atoll_placement::bundle::{CopyFlags, RenderHash};
@@ -12,6 +12,11 @@ use atoll_placement::place::ObjectIndex;
 use atoll_placement::{Destination, Destinations};
 
 use super::{Content, Cut, Entry, PolicyIndex, World};
+
+/// How many earlier revisions of a policy are tried to find out what a destination has.
+const EARLIER: usize = 2;
+/// How many combinations of them.
+const MOST_TRIED: usize = 24;
 
 /// What one destination should have of one object.
 #[derive(Debug, Clone)]
@@ -108,6 +113,57 @@ impl World {
             .filter_map(|p| self.policies.get(p)?.at(destination))
             .map(|(_, revision)| revision.cut.clone())
             .collect()
+    }
+
+    /// The revisions that a destination may have had a little earlier: the likeliest first, none of them those that it has.
+    pub(crate) fn earlier_cuts(&self, destination: Destination) -> Vec<Vec<Arc<Cut>>> {
+        let state = self.destinations.get(&destination);
+        let inventory = state.and_then(|state| self.inventories.get(&state.inventory));
+        let policies = inventory.into_iter().flat_map(|i| &i.policies);
+        let leaving: BTreeSet<ObjectIndex> =
+            self.tombstones.at(destination).map(|t| t.object).collect();
+        // Of each policy: what it has now, and what it may have had, the newest first.
+        let mut known: Vec<(Option<Arc<Cut>>, Vec<Option<Arc<Cut>>>)> = Vec::new();
+        for policy in policies.filter_map(|p| self.policies.get(p)) {
+            let now = policy.at(destination);
+            let older = policy.revisions.iter().rev();
+            let older = older.filter(|(ordinal, _)| now.is_none_or(|(o, _)| **ordinal < o));
+            let older = older.map(|(_, revision)| revision.cut.clone());
+            let had: Vec<Option<Arc<Cut>>> = match now {
+                Some(_) => older.take(EARLIER).map(Some).chain([None]).collect(),
+                // It lost what has to be removed there.
+                None => {
+                    let lost = older.filter(|cut| !cut.objects.is_disjoint(&leaving));
+                    lost.take(EARLIER).map(Some).collect()
+                }
+            };
+            if now.is_some() || !had.is_empty() {
+                known.push((now.map(|(_, r)| r.cut.clone()), had));
+            }
+        }
+        let with = |choose: &dyn Fn(usize) -> Option<Arc<Cut>>| -> Vec<Arc<Cut>> {
+            (0..known.len()).filter_map(choose).collect()
+        };
+        let mut found = Vec::new();
+        // One of them was different; or all were one step behind.
+        for step in 0..=EARLIER {
+            for (at, (_, had)) in known.iter().enumerate() {
+                if let Some(had) = had.get(step) {
+                    found.push(with(&|i| match i == at {
+                        true => had.clone(),
+                        false => known[i].0.clone(),
+                    }));
+                }
+            }
+            if step == 0 && known.len() > 1 {
+                found.push(with(&|i| match known[i].1.first() {
+                    Some(Some(had)) => Some(had.clone()),
+                    _ => known[i].0.clone(),
+                }));
+            }
+        }
+        found.truncate(MOST_TRIED);
+        found
     }
 
     /// What a destination should have.

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`listen`] | hearing beside all else, so that silence is noticed |
 //! | [`open`] | the streams as others see them: waking and asking |
-//! | [`opening`] | who may speak for whom; a destination's first word |
+//! | [`opening`], [`recall`] | who may speak for whom; a destination's first word, and what it has |
 //! | [`logical`], [`vector`] | what a session remembers, and what it shares |
 //! | [`difference`] | what is to be sent |
 //! | [`bodies`], [`hearing`] | what is asked for, and what is reported |
@@ -19,6 +19,7 @@ mod listen;
 mod logical;
 mod open;
 mod opening;
+mod recall;
 mod vector;
 
 use std::collections::{BTreeMap, HashMap};

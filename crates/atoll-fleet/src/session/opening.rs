@@ -8,6 +8,7 @@ use atoll_wire::identity::AgentIdentity;
 use atoll_wire::{Hello, List, Refused, RefusedReason, Resumption, Welcome};
 
 use super::logical::{Address, Logical, Mode, Sent};
+use super::recall::{Has, recall};
 use super::{About, End, Stream, mark_stale, refused};
 use crate::model::World;
 use crate::shared::Shared;
@@ -193,34 +194,36 @@ impl Stream {
         admitted: Vec<(Destination, FirstWord)>,
         set: &Destinations,
     ) -> (atoll_store::Revision, Vec<Opened>) {
+        let held: Vec<(bool, Has, bool)> = {
+            let world = self.shared.world.read();
+            let has = |(destination, word): &(Destination, FirstWord)| {
+                let cursor = word.hello.cursor.as_ref();
+                let known = cursor.is_none_or(|c| self.shared.knows(c));
+                let digest = SetDigest::from_bytes(&word.hello.digest).unwrap_or_default();
+                let (has, current) = recall(&self.shared, &world, *destination, digest, known);
+                (known, has, current)
+            };
+            admitted.iter().map(has).collect()
+        };
         let mut world = self.shared.world.write();
         world.connected |= set;
         mark_stale(&self.shared, &world, set);
         let mut opened = Vec::with_capacity(admitted.len());
-        for (destination, word) in admitted {
+        for ((destination, word), (known, has, current)) in admitted.into_iter().zip(held) {
             let address = word.handle.map_or(Address::Own, Address::Handle);
             let hello = word.hello;
-            let known = hello.cursor.as_ref().is_none_or(|c| self.shared.knows(c));
-            let held = SetDigest::from_bytes(&hello.digest).unwrap_or_default();
-            let vector = self.shared.vectors.of(&world, destination);
-            let wanted = self.shared.vectors.wanted(&world, &vector);
-            let own = wanted.own(&world, destination);
             let others = hello.others.into_iter().take(MOST_OTHERS);
             let gone = others.filter(|uid| world.destinations.by_uid(uid).is_none());
             let gone = gone.collect();
-            let current = held == wanted.digest(&world, &own);
-            let empty = held == SetDigest::EMPTY;
-            let (mode, sent) = if current {
-                (Mode::Live, Sent::All(vector))
-            } else if empty {
-                (Mode::Live, Sent::Copies(BTreeMap::new()))
-            } else {
-                (Mode::Listing { known }, Sent::Copies(BTreeMap::new()))
+            let differs = matches!(has, Has::Unknown);
+            let empty = matches!(has, Has::Nothing);
+            let (mode, sent, personal) = match has {
+                Has::All(vector, mark) => (Mode::Live, Sent::All(vector), mark),
+                Has::Nothing => (Mode::Live, Sent::Copies(BTreeMap::new()), 0),
+                Has::Unknown => (Mode::Listing { known }, Sent::Copies(BTreeMap::new()), 0),
             };
             let mut logical = Logical::new(address, mode, sent);
-            if current {
-                logical.personal = own.mark;
-            }
+            logical.personal = personal;
             if let Some(cursor) = hello.cursor.filter(|_| !known) {
                 logical.rare().cursor = cursor.to_string();
             }
@@ -246,7 +249,7 @@ impl Stream {
                 } else {
                     Resumption::Held
                 },
-                differs: !current && !empty,
+                differs,
                 gone,
             });
         }

@@ -99,7 +99,11 @@ impl Vectors {
 
     /// What a destination has now.
     pub(crate) fn of(&self, world: &World, destination: Destination) -> Arc<Vector> {
-        let cuts = world.cuts(destination);
+        self.of_cuts(world.cuts(destination))
+    }
+
+    /// The vector of these revisions, in the order of their policies.
+    pub(crate) fn of_cuts(&self, cuts: Vec<Arc<Cut>>) -> Arc<Vector> {
         let key: Box<[usize]> = cuts.iter().map(|cut| Arc::as_ptr(cut).addr()).collect();
         let mut known = self.known.lock();
         // A live vector keeps its cuts, so no other cut can have their addresses.
