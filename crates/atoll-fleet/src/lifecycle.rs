@@ -141,32 +141,41 @@ async fn reconcile(
         .as_system(ClusterName::new(state.inventory.clone()))
         .managed_by("atoll-fleet");
     let resource = ResourceRef::new(OCM, "v1", "managedclusters");
-    let Some(stored) = client.find(&resource, None, &state.name).await? else {
-        return Ok(again);
+    let about = shared.take_about(destination);
+    let written = async {
+        let Some(stored) = client.find(&resource, None, &state.name).await? else {
+            return Ok(());
+        };
+        let old = stored.get("status").cloned().unwrap_or_else(|| json!({}));
+        let new = status(
+            &old,
+            &state,
+            connected,
+            about.clone(),
+            foreign,
+            Leaving {
+                blocked: leaving.blocked.filter(|_| connected),
+                ..leaving
+            },
+            shared.registry.now(),
+        );
+        if new != old {
+            client
+                .patch(
+                    &resource.sub("status"),
+                    None,
+                    &state.name,
+                    PatchType::Merge,
+                    json!({"status": new}),
+                )
+                .await?;
+        }
+        Ok(())
     };
-    let old = stored.get("status").cloned().unwrap_or_else(|| json!({}));
-    let new = status(
-        &old,
-        &state,
-        connected,
-        shared.about_of(destination),
-        foreign,
-        Leaving {
-            blocked: leaving.blocked.filter(|_| connected),
-            ..leaving
-        },
-        shared.registry.now(),
-    );
-    if new != old {
-        client
-            .patch(
-                &resource.sub("status"),
-                None,
-                &state.name,
-                PatchType::Merge,
-                json!({"status": new}),
-            )
-            .await?;
+    let written: Result<(), atoll_kube::Status> = written.await;
+    if let Err(error) = written {
+        shared.about_again(destination, about);
+        return Err(error);
     }
     Ok(again)
 }

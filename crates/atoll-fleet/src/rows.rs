@@ -12,6 +12,7 @@
 //! | `assignments` | policy and 65,536 destinations | who has which revision or may have been sent it |
 //! | `rollouts` | policy under control and step | what the rollout engine recorded: who has which revision, stages, slots, clocks (instead of `assignments`) |
 //! | `tombstones` | object | destinations that have not confirmed its removal |
+//! | `values` | distinct value that several copies report | what they report, by its hash |
 //! | `reports` | slot of a ring | a batch of reports, newer than the columns |
 //! | `columns` | object and 65,536 destinations | reported value -> destinations |
 //! | `folded` | – | up to which batch the columns are complete, and what was known of destinations then |
@@ -96,6 +97,17 @@ pub(crate) fn farewell(cluster: &str) -> Key {
 
 pub(crate) fn tombstone(inventory: &str, cluster: &str, uid: &str) -> Key {
     key("tombstones", uid, inventory, cluster)
+}
+
+pub(crate) fn value(hash: &[u8; 16]) -> Key {
+    key("values", &hex::encode(hash), "system", "value")
+}
+
+/// The hash that a value's key names.
+pub(crate) fn value_of(key: &Key) -> Option<[u8; 16]> {
+    let mut hash = [0; 16];
+    hex::decode_to_slice(key.component(2)?, &mut hash).ok()?;
+    Some(hash)
 }
 
 pub(crate) fn report(sequence: u64) -> Key {
@@ -263,13 +275,24 @@ pub(crate) struct ObjectReportsRow {
     #[prost(string, tag = "2")]
     pub(crate) uid: String,
     #[prost(message, repeated, tag = "3")]
-    pub(crate) values: Vec<ValueRow>,
+    pub(crate) values: Vec<HeldRow>,
     /// Where the copy is gone and its tombstone confirmed.
     #[prost(bytes = "bytes", tag = "4")]
     pub(crate) gone: Bytes,
 }
 
-/// [`atoll_placement::columns::Reported`], and who reported it.
+/// A value, here or by its hash, and who reported it.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct HeldRow {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) value: Option<ValueRow>,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(crate) hash: Bytes,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) destinations: Bytes,
+}
+
+/// [`atoll_placement::columns::Reported`].
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ValueRow {
     #[prost(bytes = "bytes", tag = "1")]
@@ -282,8 +305,6 @@ pub(crate) struct ValueRow {
     pub(crate) health: u32,
     #[prost(string, tag = "5")]
     pub(crate) status: String,
-    #[prost(bytes = "bytes", tag = "6")]
-    pub(crate) destinations: Bytes,
     #[prost(bool, optional, tag = "7")]
     pub(crate) observed: Option<bool>,
     /// [`atoll_placement::columns::Seen::parts`], the hash being `render`.
@@ -295,7 +316,7 @@ pub(crate) struct ValueRow {
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ColumnRow {
     #[prost(message, repeated, tag = "1")]
-    pub(crate) values: Vec<ValueRow>,
+    pub(crate) values: Vec<HeldRow>,
 }
 
 /// Batches up to here are in the columns.
@@ -337,7 +358,7 @@ pub(crate) fn render_from(bytes: &[u8]) -> atoll_placement::bundle::RenderHash {
 }
 
 impl ValueRow {
-    pub(crate) fn of(value: &Reported, destinations: &Destinations) -> Self {
+    pub(crate) fn of(value: &Reported) -> Self {
         let (seen, render) = value.seen.parts();
         ValueRow {
             render: Bytes::copy_from_slice(&render),
@@ -345,7 +366,6 @@ impl ValueRow {
             message: value.message.to_string(),
             health: u32::from(value.health.code()),
             status: value.status.to_string(),
-            destinations: set_to_bytes(destinations),
             observed: value.observed,
             seen: u32::from(seen),
         }
@@ -398,6 +418,7 @@ mod tests {
             revision("c", "p", 2).family()
         );
         assert_eq!(report(3), report(3 + REPORT_SLOTS));
+        assert_eq!(value_of(&value(&[7; 16])), Some([7; 16]));
         assert_eq!(body_of(&body(&[7; 32])), Some([7; 32]));
     }
 }

@@ -63,6 +63,7 @@ pub(crate) struct Shared {
     /// Policies some of whose destinations came or went.
     pub(crate) stale: Dirty<PolicyIndex>,
     pub(crate) figures: Figures,
+    /// What agents said about themselves and is not in their ManagedClusters yet.
     pub(crate) abouts: Mutex<HashMap<Destination, About>>,
     /// Up to where the engine has decided.
     pub(crate) decided: watch::Sender<Revision>,
@@ -173,9 +174,16 @@ impl Shared {
         self.lifecycle.add(destination);
     }
 
-    /// What an agent said about itself in its last Hello since this start.
-    pub(crate) fn about_of(&self, destination: Destination) -> Option<About> {
-        self.abouts.lock().get(&destination).cloned()
+    /// Takes what an agent said about itself in its last Hello, if that was not written yet.
+    pub(crate) fn take_about(&self, destination: Destination) -> Option<About> {
+        self.abouts.lock().remove(&destination)
+    }
+
+    /// It could not be written; what was said since is newer.
+    pub(crate) fn about_again(&self, destination: Destination, about: Option<About>) {
+        if let Some(about) = about {
+            self.abouts.lock().entry(destination).or_insert(about);
+        }
     }
 
     /// Tells everybody who shows or sends something about these copies.

@@ -1,6 +1,6 @@
 //! Reported state at start: columns, batches that are not folded yet, and what has changed about destinations since.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use atoll_kube::meta;
@@ -15,8 +15,8 @@ use atoll_wire::CopyId;
 use super::{decode, rows_of, text};
 use crate::absorb::Absorb;
 use crate::model::World;
-use crate::reports::{Stored, Unfolded};
-use crate::rows::{self, ColumnRow, FoldedRow, ReportRow};
+use crate::reports::{StoredValues, Unfolded, ValueHash};
+use crate::rows::{self, ColumnRow, FoldedRow, HeldRow, ReportRow, ValueRow};
 use crate::source;
 
 /// Where the reporter goes on.
@@ -29,7 +29,7 @@ pub(crate) struct ReportPosition {
     /// What was known of destinations up to here is behind what the rows say.
     pub(crate) known: Revision,
     pub(crate) unfolded: Unfolded,
-    pub(crate) stored: Stored,
+    pub(crate) stored: StoredValues,
 }
 
 pub(super) fn load(
@@ -37,7 +37,8 @@ pub(super) fn load(
     named: &mut Destinations,
 ) -> Result<ReportPosition, String> {
     let mut position = ReportPosition::default();
-    load_columns(absorb, named, &mut position)?;
+    let mut values = load_values(absorb.snapshot)?;
+    load_columns(absorb, named, &mut position, &mut values)?;
     let snapshot = absorb.snapshot;
     if let Some(version) = snapshot.get(&rows::folded()).map_err(text)? {
         let row: FoldedRow = decode(&rows::folded(), &version.row)?;
@@ -56,15 +57,61 @@ pub(super) fn load(
     for batch in batches {
         position.last = position.last.max(batch.sequence);
         position.known = position.known.max(Revision(batch.known));
-        replay(absorb.world, batch, named, &mut position.unfolded)?;
+        let hashes = batch.objects.iter().flat_map(|o| names(&o.values));
+        position.stored.batch(batch.sequence, hashes.collect());
+        replay(
+            absorb.world,
+            batch,
+            named,
+            &mut position.unfolded,
+            &mut values,
+        )?;
+    }
+    for (hash, (_, used)) in values {
+        match used {
+            true => position.stored.wrote(hash),
+            // Left from a batch or a fold that was not finished.
+            false => absorb.pending.obsolete.push(rows::value(&hash)),
+        }
     }
     Ok(position)
+}
+
+/// Values that have rows, and whether some other row names them.
+type ValuesByHash = HashMap<ValueHash, (Arc<Reported>, bool)>;
+
+fn load_values(snapshot: &dyn Snapshot) -> Result<ValuesByHash, String> {
+    let mut found = ValuesByHash::new();
+    for (key, version) in rows_of(snapshot, "values")? {
+        let row: ValueRow = decode(&key, &version.row)?;
+        let hash = rows::value_of(&key).ok_or_else(|| format!("row {key} is misnamed"))?;
+        found.insert(hash, (Arc::new(row.value()), false));
+    }
+    Ok(found)
+}
+
+/// The values that rows name.
+fn names(rows: &[HeldRow]) -> BTreeSet<ValueHash> {
+    let hashes = rows.iter().map(|row| row.hash.as_ref().try_into().ok());
+    hashes.flatten().collect()
+}
+
+fn value_of(row: &HeldRow, values: &mut ValuesByHash) -> Result<Arc<Reported>, String> {
+    if let Some(value) = &row.value {
+        return Ok(Arc::new(value.value()));
+    }
+    let hash: Result<ValueHash, _> = row.hash.as_ref().try_into();
+    let found = hash.ok().and_then(|hash| values.get_mut(&hash));
+    let (value, used) = found.ok_or("a value is missing that a row names")?;
+    *used = true;
+    Ok(value.clone())
 }
 
 fn load_columns(
     absorb: &mut Absorb<'_>,
     named: &mut Destinations,
     position: &mut ReportPosition,
+    values: &mut ValuesByHash,
 ) -> Result<(), String> {
     let world = &mut *absorb.world;
     for item in absorb.snapshot.range(&rows::family("columns"), None) {
@@ -75,14 +122,15 @@ fn load_columns(
             absorb.pending.obsolete.push(key);
             continue;
         };
-        position.stored.entry(object).or_default().insert(chunk);
         let row: ColumnRow = decode(&key, &version.row)?;
+        let hashes = names(&row.values).into_iter().collect();
+        position.stored.column(object, chunk, Some(hashes));
         let column = world.columns.entry(object).or_default();
         for value in &row.values {
             let set = rows::set_from_bytes(&value.destinations)?;
             *named |= &set;
             let set = set & &world.existing;
-            column.fill(&mut world.values, &Arc::new(value.value()), &set);
+            column.fill(&mut world.values, &value_of(value, values)?, &set);
         }
     }
     Ok(())
@@ -93,6 +141,7 @@ fn replay(
     batch: ReportRow,
     named: &mut Destinations,
     unfolded: &mut Unfolded,
+    values: &mut ValuesByHash,
 ) -> Result<(), String> {
     for row in &batch.objects {
         let copy = CopyId {
@@ -104,7 +153,7 @@ fn replay(
         let mut news = vec![gone];
         for value in &row.values {
             let set = rows::set_from_bytes(&value.destinations)?;
-            news.push((Some(Arc::new(value.value())), set));
+            news.push((Some(value_of(value, values)?), set));
         }
         for (value, set) in news {
             *named |= &set;

@@ -9,8 +9,9 @@ use atoll_placement::place::ObjectIndex;
 use atoll_placement::{Destination, Destinations};
 use bytes::Bytes;
 
+use super::values::{self, Named};
 use crate::model::World;
-use crate::rows::{self, ObjectReportsRow, ValueRow};
+use crate::rows::{self, ObjectReportsRow};
 
 /// One copy's news.
 #[derive(Debug, Clone)]
@@ -102,8 +103,13 @@ fn is_news(world: &World, change: &Change, value: Option<&Reported>) -> bool {
     }
 }
 
-/// One object's part of a row.
-pub(super) fn row(world: &World, object: ObjectIndex, news: &News) -> Option<ObjectReportsRow> {
+/// One object's part of a row; the values that it names are added to `named`.
+pub(super) fn row(
+    world: &World,
+    object: ObjectIndex,
+    news: &News,
+    named: &mut Named,
+) -> Option<ObjectReportsRow> {
     let copy = &world.objects.get(&object)?.copy;
     let mut row = ObjectReportsRow {
         cluster: copy.cluster.clone(),
@@ -112,7 +118,7 @@ pub(super) fn row(world: &World, object: ObjectIndex, news: &News) -> Option<Obj
     };
     for (value, set) in news {
         match value {
-            Some(value) => row.values.push(ValueRow::of(value, set)),
+            Some(value) => row.values.push(values::held(value, set, named)),
             None => row.gone = rows::set_to_bytes(set),
         }
     }

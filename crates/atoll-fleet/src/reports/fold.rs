@@ -1,6 +1,6 @@
 //! Writing columns as a whole, chunk by chunk, so that the ring's slots are free again. Only chunks that changed are written.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use atoll_placement::place::ObjectIndex;
@@ -8,9 +8,10 @@ use atoll_placement::{Destinations, assign};
 use atoll_store::Write;
 use atoll_wire::CopyId;
 
+use super::values::{self, Named, StoredValues, ValueHash};
 use crate::decide;
 use crate::model::World;
-use crate::rows::{self, ColumnRow, ValueRow};
+use crate::rows::{self, ColumnRow};
 
 /// What is newer than its rows.
 #[derive(Debug, Default)]
@@ -35,35 +36,44 @@ impl Unfolded {
     }
 }
 
-/// Which chunks of which columns have rows.
-pub(crate) type Stored = HashMap<ObjectIndex, BTreeSet<u16>>;
+/// The rows of some chunks of columns, ready to be written.
+#[derive(Default)]
+pub(super) struct Chunks {
+    pub(super) writes: Vec<Write>,
+    /// The values that they name: these come first.
+    pub(super) named: Named,
+    /// What each names; `None`: it is deleted.
+    pub(super) names: Vec<(ObjectIndex, u16, Option<Vec<ValueHash>>)>,
+}
 
 /// The rows of some chunks of columns.
-pub(super) fn columns(
-    world: &World,
-    stored: &mut Stored,
-    chunks: &[(ObjectIndex, u16)],
-) -> Vec<Write> {
-    let write = |(object, chunk): &(ObjectIndex, u16)| {
+pub(super) fn columns(world: &World, chunks: &[(ObjectIndex, u16)]) -> Chunks {
+    let mut found = Chunks::default();
+    for (object, chunk) in chunks {
         // One that is forgotten meanwhile is among the dropped.
-        let copy = &world.objects.get(object)?.copy;
-        let key = rows::column(&copy.cluster, &copy.uid, *chunk);
+        let Some(record) = world.objects.get(object) else {
+            continue;
+        };
+        let key = rows::column(&record.copy.cluster, &record.copy.uid, *chunk);
         let column = world.columns.get(object);
         let sets = column.map(|c| c.sets_within(&assign::whole_chunk(*chunk)));
-        let values = sets.into_iter().flatten().filter_map(|(id, set)| {
-            let value = world.values.get(id)?;
-            Some(ValueRow::of(value, &set))
+        let mut named = Named::new();
+        let values = sets
+            .into_iter()
+            .flatten()
+            .filter_map(|(id, set)| Some(values::held(world.values.get(id)?, &set, &mut named)));
+        let row = ColumnRow {
+            values: values.collect(),
+        };
+        let names = (!row.values.is_empty()).then(|| named.keys().copied().collect());
+        found.writes.push(match row.values.is_empty() {
+            true => Write::Delete(key, None),
+            false => Write::Put(key, rows::encode(&row)),
         });
-        let values: Vec<ValueRow> = values.collect();
-        let rows = stored.entry(*object).or_default();
-        if values.is_empty() {
-            rows.remove(chunk);
-            return Some(Write::Delete(key, None));
-        }
-        rows.insert(*chunk);
-        Some(Write::Put(key, rows::encode(&ColumnRow { values })))
-    };
-    chunks.iter().filter_map(write).collect()
+        found.names.push((*object, *chunk, names));
+        found.named.extend(named);
+    }
+    found
 }
 
 /// The rows of tombstones.
@@ -84,14 +94,15 @@ pub(super) fn tombstones(
     confirmed.iter().filter_map(write).collect()
 }
 
-/// Rows of columns whose objects are forgotten.
-pub(super) fn dropped(stored: &mut Stored, objects: &[(ObjectIndex, CopyId)]) -> Vec<Write> {
-    let mut writes = Vec::new();
+/// Rows of columns whose objects are forgotten, and which they are.
+pub(super) fn dropped(stored: &StoredValues, objects: &[(ObjectIndex, CopyId)]) -> Chunks {
+    let mut found = Chunks::default();
     for (object, copy) in objects {
-        for chunk in stored.remove(object).unwrap_or_default() {
+        for chunk in stored.chunks(*object) {
             let key = rows::column(&copy.cluster, &copy.uid, chunk);
-            writes.push(Write::Delete(key, None));
+            found.writes.push(Write::Delete(key, None));
+            found.names.push((*object, chunk, None));
         }
     }
-    writes
+    found
 }

@@ -8,6 +8,7 @@
 
 mod batch;
 mod fold;
+mod values;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +24,8 @@ use tokio::time::Instant;
 
 pub(crate) use batch::Change;
 use batch::News;
-pub(crate) use fold::{Stored, Unfolded};
+pub(crate) use fold::Unfolded;
+pub(crate) use values::{StoredValues, ValueHash};
 
 use crate::decide;
 use crate::load::ReportPosition;
@@ -64,6 +66,8 @@ impl Reports {
 struct Prepared {
     news: BTreeMap<ObjectIndex, News>,
     row: ReportRow,
+    /// The values that the row names.
+    named: values::Named,
     looks: u64,
     /// What it says of copies that moved.
     moved: BTreeMap<ObjectIndex, Destinations>,
@@ -177,9 +181,7 @@ impl Reporter {
         }
         self.last_append = Instant::now();
         let (sequence, known) = (prepared.row.sequence, prepared.row.known);
-        let write = Write::Put(rows::report(sequence), rows::encode(&prepared.row));
-        let appended = self.shared.append(Vec::new(), vec![write]).await;
-        let revision = match appended {
+        let revision = match self.append(&prepared).await {
             Ok(revision) => revision,
             Err(error) => {
                 self.move_again(prepared.moved);
@@ -199,6 +201,26 @@ impl Reporter {
         Ok(())
     }
 
+    async fn append(&mut self, prepared: &Prepared) -> Result<Revision, AppendError> {
+        self.write_values(&prepared.named).await?;
+        let sequence = prepared.row.sequence;
+        let write = Write::Put(rows::report(sequence), rows::encode(&prepared.row));
+        let revision = self.shared.append(Vec::new(), vec![write]).await?;
+        let hashes = prepared.named.keys().copied().collect();
+        self.position.stored.batch(sequence, hashes);
+        Ok(revision)
+    }
+
+    /// Writes values that have no row yet.
+    async fn write_values(&mut self, named: &values::Named) -> Result<(), AppendError> {
+        let missing = self.position.stored.missing(named);
+        self.shared.append_all(missing).await?;
+        for hash in named.keys() {
+            self.position.stored.wrote(*hash);
+        }
+        Ok(())
+    }
+
     fn prepare(&self, batches: &[Batch]) -> Prepared {
         let mut world = self.shared.world.write();
         let moved = std::mem::take(&mut world.moved);
@@ -207,19 +229,23 @@ impl Reporter {
         }
         let news = batch::news(&world, batches.iter().flat_map(|b| &b.changes));
         // What moved comes first: what is reported now is newer.
-        let rows = moved.iter().map(|(object, destinations)| {
+        let held = moved.iter().map(|(object, destinations)| {
             let held = batch::held(&world, *object, destinations);
-            batch::row(&world, *object, &held)
+            (*object, held)
         });
-        let rows = rows.chain(news.iter().map(|(o, n)| batch::row(&world, *o, n)));
+        let held: Vec<(ObjectIndex, News)> = held.collect();
+        let all = held.iter().map(|(o, n)| (o, n)).chain(&news);
+        let mut named = values::Named::new();
+        let rows = all.filter_map(|(o, n)| batch::row(&world, *o, n, &mut named));
         let row = ReportRow {
             sequence: self.position.last + 1,
-            objects: rows.flatten().collect(),
+            objects: rows.collect(),
             known: world.applied.0,
         };
         Prepared {
             news,
             row,
+            named,
             looks: world.looks,
             moved,
         }
@@ -346,23 +372,34 @@ impl Reporter {
         sequence: u64,
         known: Revision,
     ) -> Result<(), AppendError> {
-        let stored = &mut self.position.stored;
         let chunks: Vec<(ObjectIndex, u16)> = unfolded.columns.iter().copied().collect();
         for part in chunks.chunks(CHUNKS_PER_FOLD) {
-            let writes = fold::columns(&self.shared.world.read(), stored, part);
-            self.shared.append_all(writes).await?;
+            let chunks = fold::columns(&self.shared.world.read(), part);
+            self.write_chunks(chunks).await?;
         }
         let writes = fold::tombstones(&self.shared.world.read(), &unfolded.confirmed);
         self.shared.append_all(writes).await?;
-        self.shared
-            .append_all(fold::dropped(stored, dropped))
-            .await?;
+        let chunks = fold::dropped(&self.position.stored, dropped);
+        self.write_chunks(chunks).await?;
         let row = FoldedRow {
             sequence,
             known: known.0,
         };
         let write = Write::Put(rows::folded(), rows::encode(&row));
         self.shared.append(Vec::new(), vec![write]).await?;
+        self.position.stored.folded(sequence);
+        let unused = self.position.stored.take_unused();
+        let unused = unused.iter().map(|h| Write::Delete(rows::value(h), None));
+        // One that stays is found at the next start.
+        self.shared.append_all(unused.collect()).await
+    }
+
+    async fn write_chunks(&mut self, chunks: fold::Chunks) -> Result<(), AppendError> {
+        self.write_values(&chunks.named).await?;
+        self.shared.append_all(chunks.writes).await?;
+        for (object, chunk, names) in chunks.names {
+            self.position.stored.column(object, chunk, names);
+        }
         Ok(())
     }
 }
