@@ -469,10 +469,6 @@ fn the_less_common_commands() {
         shown.contains("kcp-admin") && shown.contains("Approved"),
         "{shown}"
     );
-    let token = center
-        .kubectl("root:u", &["create", "token", "default"])
-        .refused();
-    assert!(token.contains("not built yet"), "{token}");
 }
 
 #[test]
@@ -509,7 +505,19 @@ fn deletion_follows_owners_as_it_is_told() {
 fn what_is_not_enforced_yet_says_so() {
     let (_scratch, center) = center();
     let quota = "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: q}\nspec: {hard: {configmaps: \"1\"}}\n";
-    let answer = center.kubectl_in("root:u", &["create", "-f", "-"], quota);
+    center.apply("root:u", quota);
+    center.apply("root:u", CONFIG_MAP);
+    let why = center
+        .kubectl("root:u", &["create", "configmap", "more"])
+        .refused();
+    assert!(
+        why.contains(
+            "exceeded quota: q, requested: configmaps=1, used: configmaps=1, limited: configmaps=1"
+        ),
+        "{why}"
+    );
+    let policy = "apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingAdmissionPolicy\nmetadata: {name: p}\nspec: {reinvocationPolicy: Never}\n";
+    let answer = center.kubectl_in("root:u", &["create", "--validate=false", "-f", "-"], policy);
     assert!(
         answer.ok && answer.stderr.contains("Warning:"),
         "{answer:?}"

@@ -2,6 +2,9 @@
 //!
 //! Kept exactly, in units of 10^-9 (what is finer is rounded away from zero, as Kubernetes does). Compares by value
 //! whatever the suffix; Display is the canonical form.
+//!
+//! Expressions have a quantity of their own (`atoll-cel`, `library/quantity`): it also keeps the pair of value and power of ten that upstream's
+//! `isInteger` depends on. The two agree on values; to make them one, that one would become this crate's.
 
 use std::cmp::Ordering;
 use std::fmt;

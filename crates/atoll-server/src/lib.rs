@@ -5,6 +5,7 @@
 //! the center) or there is but one (a sandbox edge). The root directory with its certificates, tokens and kubeconfig is
 //! in [`pki`].
 
+pub mod accounts;
 mod agents;
 mod answer;
 mod answers;

@@ -19,8 +19,9 @@ use crate::tree::Tree;
 /// Tells who a bearer token belongs to, for TokenReview.
 #[async_trait]
 pub trait TokenReviewer: Send + Sync {
-    /// The token's user, `None` when it is not known or no longer holds.
-    async fn user(&self, token: &str) -> Option<UserInfo>;
+    /// The token's user and for which of the audiences it holds; `None` when it is not known or no longer holds for any of them. Without audiences, this
+    /// API's are meant.
+    async fn user(&self, token: &str, audiences: &[String]) -> Option<(UserInfo, Vec<String>)>;
 }
 
 /// What can be set.

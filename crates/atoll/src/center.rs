@@ -11,7 +11,8 @@ use anyhow::Context;
 use atoll_fleet::{Fleet, FleetCa, FleetDoors, FleetOptions};
 use atoll_kube::ids::UserInfo;
 use atoll_registry::controller::Driver;
-use atoll_registry::{Builder, Registry, controllers, indexes};
+use atoll_registry::{Builder, Registry, SystemClock, controllers, indexes};
+use atoll_server::accounts::Accounts;
 use atoll_server::authn::{MASTERS, Tokens};
 use atoll_server::pki::{self, Contexts, RootDirectory, RootOptions};
 use atoll_server::{HealthCheck, Layout, Server, ServerBuilder};
@@ -125,13 +126,23 @@ impl Center {
         };
 
         let known = tokens.clone();
+        let accounts = Accounts::new(
+            store.clone(),
+            Arc::new(SystemClock),
+            &root.service_account_key,
+        )
+        .map_err(|why| anyhow::anyhow!("sa.key cannot be used: {why}"))?;
+        let accounts = Arc::new(accounts);
         let workspaces = Arc::new(Workspaces::new(
             store.clone(),
             WorkspaceOptions {
                 external_url: root.base_url.clone(),
                 home_workspaces: options.home_workspaces,
                 home_creator_groups: options.home_creator_groups,
-                authenticator: Some(Arc::new(KnownTokens(known))),
+                authenticator: Some(Arc::new(KnownTokens {
+                    tokens: known,
+                    accounts: accounts.clone(),
+                })),
             },
         ));
         let doors = FleetDoors::new(workspaces.access.clone());
@@ -139,7 +150,9 @@ impl Center {
         let builder = Registry::builder(store.clone(), workspaces.tree.clone())
             .background(background.handle().clone())
             .authorizer(workspaces.access.clone())
-            .caller(Arc::new(atoll_server::Webhooks::default()));
+            .caller(Arc::new(atoll_server::Webhooks::default()))
+            .virtuals(accounts.clone())
+            .hook(accounts.clone());
         let builder = workspaces.install(builder);
         let builder = doors.hooks().into_iter().fold(builder, Builder::hook);
         let registry = doors
@@ -190,6 +203,7 @@ impl Center {
             workspaces.access.clone(),
         )
         .tokens(tokens)
+        .token_authenticator(accounts)
         .client_authorities(client_authorities)
         .check(HealthCheck::new("store", move || {
             health
@@ -253,12 +267,20 @@ fn tokens(root: &RootDirectory, file: Option<&Path>) -> anyhow::Result<Tokens> {
 }
 
 /// Tells TokenReview whose token it is.
-struct KnownTokens(Tokens);
+struct KnownTokens {
+    tokens: Tokens,
+    accounts: Arc<Accounts>,
+}
 
 #[async_trait::async_trait]
 impl TokenReviewer for KnownTokens {
-    async fn user(&self, token: &str) -> Option<UserInfo> {
-        self.0.user(token).map(|user| (*user).clone())
+    async fn user(&self, token: &str, audiences: &[String]) -> Option<(UserInfo, Vec<String>)> {
+        if let Some(user) = self.tokens.user(token) {
+            // These are for whoever takes them.
+            return Some(((*user).clone(), audiences.to_vec()));
+        }
+        let proven = self.accounts.prove(token, audiences)?;
+        Some((proven.user, proven.audiences))
     }
 }
 

@@ -70,7 +70,7 @@ fn unanswered(resource: &GroupResource, subresource: &str) -> Status {
     );
     let mut status = Status::method_not_supported(&whole, "create");
     if whole == GroupResource::new("", "serviceaccounts/token") {
-        status.message += ": tokens of service accounts are not built yet; use a client certificate or a token of --token-auth-file";
+        status.message += ": this server makes no tokens of service accounts";
     }
     status
 }

@@ -35,12 +35,21 @@ impl Virtual for IdentityReviews {
                 "token is required for TokenReview in authentication",
             ));
         }
+        let audiences = object.pointer("/spec/audiences").and_then(Value::as_array);
+        let audiences: Vec<String> = audiences
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect();
         let user = match &self.0.options.authenticator {
-            Some(authenticator) => authenticator.user(token).await,
+            Some(authenticator) => authenticator.user(token, &audiences).await,
             None => None,
         };
         object["status"] = match user {
-            Some(user) => json!({"authenticated": true, "user": shown(&user)}),
+            Some((user, audiences)) => {
+                json!({"authenticated": true, "user": shown(&user), "audiences": audiences})
+            }
             None => json!({"authenticated": false, "error": "the token is not known here"}),
         };
         Ok(object)
