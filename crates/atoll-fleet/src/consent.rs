@@ -186,7 +186,7 @@ impl Hook for PolicyHook {
             )
         })?;
         let nowhere = policy.clusters.is_empty() && policy.asked.expressions.is_empty();
-        if nowhere || policy.downsync.is_empty() {
+        if nowhere || (policy.downsync.is_empty() && policy.upsync.is_empty()) {
             review.warnings.push(
                 "a BindingPolicy without clusterSelectors or without downsync selects nothing"
                     .to_owned(),

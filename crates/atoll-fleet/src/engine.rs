@@ -399,6 +399,11 @@ impl Engine {
     }
 
     fn tell_sessions(&mut self) {
+        let asked = std::mem::take(&mut self.pending.asked);
+        self.shared.sessions.wake(&asked);
+        for index in &asked {
+            self.shared.upsync.add(Destination(index));
+        }
         for index in std::mem::take(&mut self.pending.returned) {
             self.shared.returned.add(index);
         }

@@ -4,8 +4,8 @@
 
 use std::collections::VecDeque;
 
-use atoll_placement::Destinations;
 use atoll_placement::place::ObjectIndex;
+use atoll_placement::{Destination, Destinations};
 use atoll_store::Revision;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -32,6 +32,8 @@ pub(crate) enum Change {
         object: ObjectIndex,
         policy: PolicyIndex,
     },
+    /// An object that was born at a destination.
+    Born { destination: Destination, id: u32 },
 }
 
 impl Change {
@@ -39,7 +41,7 @@ impl Change {
     fn bytes(&self) -> usize {
         match self {
             Change::Copies { destinations, .. } => 64 + destinations.serialized_size(),
-            Change::Policy(_) | Change::Combined { .. } => 64,
+            Change::Policy(_) | Change::Combined { .. } | Change::Born { .. } => 64,
         }
     }
 }
@@ -101,6 +103,10 @@ impl Feed {
 
     pub(crate) fn combined(&self, object: ObjectIndex, policy: PolicyIndex, revision: Revision) {
         self.push(Change::Combined { object, policy }, revision);
+    }
+
+    pub(crate) fn born(&self, destination: Destination, id: u32, revision: Revision) {
+        self.push(Change::Born { destination, id }, revision);
     }
 
     fn push(&self, change: Change, revision: Revision) {

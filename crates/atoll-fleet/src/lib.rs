@@ -36,6 +36,7 @@ mod session;
 mod shared;
 mod signals;
 mod source;
+mod upsync;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
@@ -145,6 +146,8 @@ impl Fleet {
             collecting: Notify::new(),
             counted: watch::Sender::new(false),
             stale: Dirty::new(),
+            upsync: Dirty::new(),
+            born_rows: tokio::sync::Mutex::new(()),
             figures: Figures::default(),
             abouts: Mutex::new(HashMap::new()),
             decided: watch::Sender::new(Revision(0)),
@@ -165,6 +168,7 @@ impl Fleet {
         tasks.spawn(rollout::objects::run(shared.clone()));
         tasks.spawn(rollout::budgets::run(shared.clone()));
         tasks.spawn(returned::run(shared.clone()));
+        tasks.spawn(upsync::run(shared.clone()));
         tasks.spawn(lifecycle::run(
             shared.clone(),
             options.grace.unwrap_or(lifecycle::GRACE),

@@ -205,6 +205,12 @@ fn missing_collectors(world: &World, policy: &PolicyState) -> BTreeSet<Arc<str>>
 
 fn unsatisfied(world: &World, policy: &PolicyState) -> Vec<String> {
     let mut found = Vec::new();
+    let index = world
+        .by_policy
+        .get(&(policy.cluster.clone(), policy.name.clone()));
+    let problems = index.and_then(|i| world.born.problems.get(i));
+    let problems = problems.into_iter().flatten().take(MOST_PROBLEMS);
+    found.extend(problems.map(|why| format!("Upsync: {why}")));
     if policy.refused {
         found.push("ConsentMissing: whoever wrote this policy may not place on the inventory (any more); nothing new is placed".to_owned());
     }

@@ -62,6 +62,10 @@ pub(crate) struct Shared {
     pub(crate) counted: watch::Sender<bool>,
     /// Policies some of whose destinations came or went.
     pub(crate) stale: Dirty<PolicyIndex>,
+    /// Destinations whose born objects may have to become real ones, or cease to be.
+    pub(crate) upsync: Dirty<Destination>,
+    /// Held by whoever writes rows of born objects: what an agent tells and what is made of it meet there.
+    pub(crate) born_rows: tokio::sync::Mutex<()>,
     pub(crate) figures: Figures,
     /// What agents said about themselves and is not in their ManagedClusters yet.
     pub(crate) abouts: Mutex<HashMap<Destination, About>>,

@@ -15,6 +15,7 @@
 //! | [`assign`] | who is at which revision, and what does moving mean for each copy? |
 //! | [`project`], [`health`], [`columns`], [`summary`] | what came back, is it well, and how many are? |
 //! | [`combine`] | which status does the payload object show? |
+//! | [`upsync`] | what comes up from edges? |
 //! | [`algebra`] | what do StatusCollectors make of all copies' statuses? |
 
 pub mod algebra;
@@ -36,6 +37,7 @@ pub mod project;
 pub mod render;
 pub mod rollout;
 pub mod summary;
+pub mod upsync;
 pub mod what;
 
 pub use roaring::RoaringBitmap;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::choose::spec::Where;
 use crate::clean;
 use crate::fields::{flag, list, names, text};
+use crate::upsync::{UPSYNCED_FROM, Upsync};
 
 /// What happens to copies when an object or the policy is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -111,6 +112,8 @@ pub struct Policy {
     pub downsync: Vec<Clause>,
     /// The inventory workspace's path, when named.
     pub inventory: Option<String>,
+    /// Which objects that are born at its destinations come to the center.
+    pub upsync: Vec<Upsync>,
     /// Nothing is changed at any destination while true.
     pub suspend: bool,
     /// How much one change may remove.
@@ -122,12 +125,6 @@ pub struct Policy {
     /// The RolloutPolicy of its workspace by which changes reach destinations; `None`: at once.
     pub rollout: Option<String>,
 }
-
-/// Fields of the API that are announced but do not act yet: refused, so that nobody believes they do.
-const NOT_YET: [(&str, &str); 1] = [(
-    "upsync",
-    "is not supported by this version yet: leave it out",
-)];
 
 impl Policy {
     /// Parses `spec`. All that is wrong is reported, each with its path.
@@ -141,11 +138,6 @@ impl Policy {
                 "must be an object",
             )]);
         }
-        for (field, why) in NOT_YET {
-            if spec.get(field).is_some_and(|v| !is_empty(v)) {
-                errors.push(FieldError::forbidden(format!("spec.{field}"), why));
-            }
-        }
         policy.clusters = selectors(spec, "clusterSelectors", "spec", &mut errors);
         policy.asked = Where::parse(spec, &mut errors);
         for (i, clause) in list(spec, "downsync", "spec", &mut errors)
@@ -157,6 +149,10 @@ impl Policy {
                 &format!("spec.downsync[{i}]"),
                 &mut errors,
             ));
+        }
+        for (i, item) in list(spec, "upsync", "spec", &mut errors).iter().enumerate() {
+            let path = format!("spec.upsync[{i}]");
+            policy.upsync.push(Upsync::parse(item, &path, &mut errors));
         }
         policy.inventory = text(spec, "inventory", "spec", &mut errors);
         if let Some(path) = &policy.inventory
@@ -212,7 +208,8 @@ impl Policy {
 
     /// The joined modulation of the clauses that match an object; `None` when none does.
     pub fn select(&self, candidate: &Candidate<'_>) -> Option<Modulation> {
-        if !clean::travels(candidate.group, candidate.resource) {
+        let came_up = (candidate.labels)(UPSYNCED_FROM).is_some();
+        if came_up || !clean::travels(candidate.group, candidate.resource) {
             return None;
         }
         let mut found: Option<Modulation> = None;
@@ -468,13 +465,4 @@ fn removal_limit(value: &Value) -> Option<RemovalLimit> {
     }
     let percent: u8 = value.as_str()?.strip_suffix('%')?.parse().ok()?;
     (percent <= 100).then_some(RemovalLimit::Percent(percent))
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.is_empty(),
-        _ => false,
-    }
 }

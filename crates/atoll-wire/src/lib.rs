@@ -35,6 +35,8 @@
 //!                                               ◀─────        Released{copies}: the edge may forget its record
 //!                                               ◀─────        FetchStatus{request, copy}
 //!  RawStatus{request, status}                   ─────▶
+//!                                               ◀─────        Gather{clauses}: which objects born at the edge are to be told of
+//!  Born{objects}                                ─────▶        kept; what is sent again after a reconnect is compared
 //!  Ping                          every 40 s     ─────▶
 //!                                               ◀─────        Pong
 //! ```

@@ -2,6 +2,7 @@
 //!
 //! [`session`] holds the center's side of it, [`work`] the edge's.
 
+mod born;
 mod session;
 mod work;
 
@@ -26,6 +27,7 @@ use crate::{
     },
 };
 
+use born::Gathering;
 use session::Session;
 use work::Done;
 
@@ -84,6 +86,8 @@ pub(crate) struct Agent {
     dirty: BTreeSet<CopyId>,
     flush_at: Option<Instant>,
     session: Option<Session>,
+    /// What the center asks for of what is born here.
+    gathering: Option<Gathering>,
     /// Since this process started, every copy was reported once and the center has it.
     accounted: bool,
     epoch: Instant,
@@ -107,6 +111,7 @@ impl Agent {
             dirty: BTreeSet::new(),
             flush_at: None,
             session: None,
+            gathering: None,
             accounted: false,
             epoch: Instant::now(),
         };
@@ -127,6 +132,7 @@ impl Agent {
         loop {
             let retry = self.begin_work()?;
             let retry = retry.map(|at| self.epoch + Duration::from_millis(at.0));
+            let born_at = Gathering::flush_at(&self.gathering);
             tokio::select! {
                 said = news.recv() => match said {
                     None => return Ok(()),
@@ -148,6 +154,8 @@ impl Agent {
                     }
                 }
                 () = wait_until(self.flush_at) => self.flush().await,
+                Some(sight) = Gathering::next(&mut self.gathering) => self.see_born(sight),
+                () = wait_until(born_at) => self.flush_born().await,
                 () = wait_until(retry) => {}
             }
         }

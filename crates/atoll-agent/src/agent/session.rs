@@ -48,7 +48,7 @@ struct Batch {
 }
 
 impl Agent {
-    async fn say(&mut self, message: impl Into<to_center::Message>) {
+    pub(super) async fn say(&mut self, message: impl Into<to_center::Message>) {
         let destination = self.edge.destination.to_string();
         if let Some(session) = &self.session {
             // A closed channel shows as Disconnected soon.
@@ -115,6 +115,8 @@ impl Agent {
                 .extend(session.unacknowledged.into_values().flatten());
         }
         self.flush_at = None;
+        // It is asked for anew with the next connection.
+        self.gathering = None;
     }
 
     /// The center does not know this edge (any more).
@@ -194,6 +196,7 @@ impl Agent {
                 }
                 self.heard(resumed.cursor).await?;
             }
+            M::Gather(gather) => self.gather(gather),
             // Handled by the connection.
             M::Refused(_) | M::Pong(_) => {}
         }

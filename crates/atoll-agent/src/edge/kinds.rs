@@ -72,20 +72,34 @@ impl Kinds {
         Ok(found)
     }
 
-    /// Every kind of the edge that can be listed in a namespace.
-    pub async fn all_namespaced(&self, client: &Client) -> Result<Vec<Served>, ClientError> {
+    /// The groups of the edge.
+    pub async fn groups(client: &Client) -> Result<Vec<String>, ClientError> {
         let mut names = vec![String::new()];
         let list = client.get("/apis").await?;
-        names.extend(
-            list["groups"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(|g| g["name"].as_str())
-                .map(str::to_owned),
-        );
+        let groups = list["groups"].as_array().into_iter().flatten();
+        names.extend(groups.filter_map(|g| g["name"].as_str()).map(str::to_owned));
+        Ok(names)
+    }
+
+    /// The kinds of a group at the version that the edge prefers: version, kind, and where.
+    pub async fn preferred(
+        client: &Client,
+        group: &str,
+    ) -> Result<Vec<(String, String, Served)>, ClientError> {
+        let group = ask(client, group).await?;
+        let Some((version, kinds)) = group.versions.into_iter().next() else {
+            return Ok(Vec::new());
+        };
+        let named = kinds.into_iter();
+        Ok(named
+            .map(|(kind, served)| (version.clone(), kind, served))
+            .collect())
+    }
+
+    /// Every kind of the edge that can be listed in a namespace.
+    pub async fn all_namespaced(&self, client: &Client) -> Result<Vec<Served>, ClientError> {
         let mut all = Vec::new();
-        for name in names {
+        for name in Self::groups(client).await? {
             let group = ask(client, &name).await?;
             if let Some((_, kinds)) = group.versions.into_iter().next() {
                 all.extend(kinds.into_values().filter(|served| served.namespaced));

@@ -2,6 +2,7 @@
 
 pub mod apply;
 mod backend;
+pub mod born;
 mod handover;
 pub mod kinds;
 pub mod records;

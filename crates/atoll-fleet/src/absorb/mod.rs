@@ -48,6 +48,8 @@ pub(crate) struct Pending {
     pub(crate) returned: BTreeSet<ObjectIndex>,
     /// Rows that nobody needs any more.
     pub(crate) obsolete: Vec<Key>,
+    /// Destinations of which a policy asks something else now.
+    pub(crate) asked: Destinations,
     /// Workspaces all of whose objects have to be tested against one policy.
     pub(crate) rescan: BTreeSet<PolicyIndex>,
     /// What the rollout engine has not heard yet.
@@ -381,6 +383,7 @@ impl Absorb<'_> {
             self.pending.part(*policy, index);
         }
         self.world.tombstones.forget(index);
+        self.pending.asked.insert(index.0);
         self.pending.gone_destinations.push((index, state));
     }
 
@@ -459,6 +462,13 @@ impl Absorb<'_> {
                 policy.parsed = true;
                 let again = policy.spec.downsync != spec.downsync;
                 let old = std::mem::replace(&mut policy.spec, Arc::new(spec));
+                if old.upsync != policy.spec.upsync {
+                    self.pending.asked |= &policy.assigned;
+                    self.world.note_upsync(index);
+                }
+                let Some(policy) = self.world.policies.get_mut(&index) else {
+                    return;
+                };
                 if again {
                     self.pending.rescan.insert(index);
                     let (cluster, new) = (policy.cluster.clone(), policy.spec.clone());
@@ -477,8 +487,12 @@ impl Absorb<'_> {
         };
         policy.deleted = true;
         policy.selected.clear();
+        if !policy.spec.upsync.is_empty() {
+            self.pending.asked |= &policy.assigned;
+        }
         let (cluster, spec) = (policy.cluster.clone(), policy.spec.clone());
         self.world.what.remove(&cluster, index, &spec);
+        self.world.note_upsync(index);
         self.pending.whole(index);
     }
 

@@ -32,7 +32,7 @@ impl View for Bindings {
                 .get(object)
                 .map(|o| o.policies.iter().map(|p| Item::Policy(*p)).collect())
                 .unwrap_or_default(),
-            Change::Combined { .. } => Vec::new(),
+            Change::Combined { .. } | Change::Born { .. } => Vec::new(),
         }
     }
 

@@ -11,13 +11,16 @@ use atoll_registry::{
     WatchOptions, WatchStream,
 };
 use atoll_store::Revision;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Item, Place, Shelf, View};
 use crate::feed::Change;
 use crate::model::World;
 use crate::shared::Shared;
 use crate::source;
+
+/// Where objects that were born at an edge come from, among the workspaces that others come from.
+const UPSYNCED: &str = "upsynced";
 
 /// The mailbox view of a fleet: `/services/mailbox/<inventory>/<destination>/…`.
 #[derive(Clone)]
@@ -66,7 +69,16 @@ impl Mailbox {
                 })
                 .collect()
         };
-        let mut found = Vec::with_capacity(resources.len());
+        let born: BTreeMap<(String, String), atoll_wire::ObjectRef> = {
+            let world = self.shared.world.read();
+            let born = world.born.of(destination);
+            born.map(|(_, record)| record.object.clone())
+                .map(|o| ((o.group.clone(), o.resource.clone()), o))
+                .filter(|(key, _)| !resources.contains_key(key))
+                .collect()
+        };
+        let mut found = Vec::with_capacity(resources.len() + born.len());
+        found.extend(born.into_values().filter_map(|o| definition_of(&o)));
         for ((group, resource), cluster) in resources {
             let surface = self.shared.registry.surface(&ClusterName::new(cluster))?;
             found.extend(
@@ -167,6 +179,18 @@ impl Copies {
     }
 }
 
+impl Copies {
+    /// What was born there.
+    fn born(&self, world: &World) -> impl Iterator<Item = Item> {
+        let of = |object: &atoll_wire::ObjectRef| {
+            object.group == self.group && object.resource == self.resource
+        };
+        let born = world.born.of(self.destination);
+        born.filter(move |(_, record)| of(&record.object))
+            .map(|(_, record)| Item::Born(self.destination, record.id))
+    }
+}
+
 impl View for Copies {
     fn items(&self, world: &World) -> Vec<Item> {
         let desired = world.desired(self.destination);
@@ -174,6 +198,7 @@ impl View for Copies {
             .into_keys()
             .filter(|o| self.is_ours(world, *o))
             .map(|o| Item::Copy(o, self.destination))
+            .chain(self.born(world))
             .collect()
     }
 
@@ -191,11 +216,22 @@ impl View for Copies {
                     Vec::new()
                 }
             }
+            Change::Born { destination, id } if *destination == self.destination => {
+                vec![Item::Born(*destination, *id)]
+            }
             _ => Vec::new(),
         }
     }
 
     fn place(&self, world: &World, item: Item) -> Option<Place> {
+        if let Item::Born(_, id) = item {
+            let (_, record) = world.born.get(id)?;
+            return Some(Place {
+                cluster: UPSYNCED.to_owned(),
+                namespace: record.object.namespace.clone(),
+                name: record.object.name.clone(),
+            });
+        }
         let Item::Copy(index, _) = item else {
             return None;
         };
@@ -208,6 +244,12 @@ impl View for Copies {
     }
 
     fn show(&self, shared: &Shared, world: &World, item: Item) -> Option<(Revision, Value)> {
+        if let Item::Born(_, id) = item {
+            let (_, record) = world.born.get(id).filter(|(_, r)| !r.gone)?;
+            let ours = record.object.group == self.group && record.object.resource == self.resource;
+            let body = crate::upsync::body(shared, &record.key).filter(|_| ours)?;
+            return Some((record.revision, serde_json::from_slice(&body).ok()?));
+        }
         let Item::Copy(index, destination) = item else {
             return None;
         };
@@ -230,4 +272,29 @@ impl View for Copies {
             .max(world.reported.get(&index).copied().unwrap_or_default());
         Some((revision, value))
     }
+}
+
+/// The definition of a kind that perhaps only the edge knows: a built-in one, or one that lets everything be as it is.
+fn definition_of(object: &atoll_wire::ObjectRef) -> Option<Arc<Definition>> {
+    let builtin = atoll_registry::surface::everywhere(&object.group, &object.resource);
+    if let Some(entry) = builtin.filter(|e| e.definition.version(&object.version).is_some()) {
+        return Some(entry.definition.clone());
+    }
+    let scope = match object.namespaced {
+        true => "Namespaced",
+        false => "Cluster",
+    };
+    let crd = json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{}.{}", object.resource, object.group)},
+        "spec": {
+            "group": object.group,
+            "scope": scope,
+            "names": {"plural": object.resource, "singular": object.kind.to_lowercase(), "kind": object.kind, "listKind": format!("{}List", object.kind)},
+            "versions": [{"name": object.version, "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}],
+        },
+    });
+    Definition::from_crd(&crd).ok().map(Arc::new)
 }

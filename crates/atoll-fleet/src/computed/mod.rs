@@ -40,6 +40,8 @@ pub(crate) enum Item {
     Copy(ObjectIndex, Destination),
     /// One object under one policy.
     Combined(ObjectIndex, PolicyIndex),
+    /// An object that was born at a destination, by its number.
+    Born(Destination, u32),
 }
 
 /// Where an object of a computed kind is found.

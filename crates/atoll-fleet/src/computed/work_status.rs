@@ -38,7 +38,7 @@ impl View for WorkStatuses {
                 .iter()
                 .map(|d| Item::Copy(*object, Destination(d)))
                 .collect(),
-            Change::Policy(_) | Change::Combined { .. } => Vec::new(),
+            Change::Policy(_) | Change::Combined { .. } | Change::Born { .. } => Vec::new(),
         }
     }
 

@@ -83,6 +83,12 @@ pub(super) fn apply(
     for transition in &decision.transitions {
         policy.move_to(transition);
     }
+    if !policy.spec.upsync.is_empty() {
+        woken |= &moved;
+        for destination in &moved {
+            shared.upsync.add(Destination(destination));
+        }
+    }
     policy.detach(&decision.gone);
     let forgotten: Vec<RevisionState> = decision
         .forget

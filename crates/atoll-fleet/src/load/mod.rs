@@ -89,6 +89,9 @@ pub(crate) fn load(
     let policies = absorb.world.policies.keys().copied();
     absorb.world.collected.policies = policies.collect();
     reported::look_again(&mut absorb, shared.store.as_ref(), &position, &written)?;
+    for destination in crate::upsync::load(absorb.world, snapshot)? {
+        shared.upsync.add(destination);
+    }
     absorb.world.applied = snapshot.revision();
     shared.feed.begin(snapshot.revision());
     Ok(position)

@@ -118,6 +118,8 @@ pub(crate) struct World {
     pub(crate) raw: HashMap<ObjectIndex, (Destination, bytes::Bytes)>,
     /// Rollouts: RolloutPolicies, DisruptionBudgets, and the engine.
     pub(crate) control: Control,
+    /// What was born at edges and came up.
+    pub(crate) born: crate::upsync::Shelf,
     /// Everything up to here is in this picture.
     pub(crate) applied: Revision,
 }

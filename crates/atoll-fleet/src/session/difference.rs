@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -73,7 +74,38 @@ impl Stream {
             self.resume(*destination).await?;
         }
         let difference = self.difference(&part);
-        self.send(difference).await
+        self.send(difference).await?;
+        self.gather(&part).await
+    }
+
+    /// Tells those of which something else is asked than they were told.
+    async fn gather(&mut self, destinations: &[Destination]) -> Result<(), End> {
+        let mut news = Vec::new();
+        {
+            let world = self.shared.world.read();
+            if world.born.policies.is_empty() && self.gathering.is_empty() {
+                return Ok(());
+            }
+            for destination in destinations {
+                let gather = world.gather(*destination);
+                let mut hasher = std::hash::DefaultHasher::new();
+                gather.clauses.hash(&mut hasher);
+                let mark = (!gather.clauses.is_empty()).then(|| hasher.finish());
+                if mark != self.gathering.get(destination).copied()
+                    && let Some(logical) = self.carried.get(destination)
+                {
+                    news.push((*destination, mark, logical.address, gather));
+                }
+            }
+        }
+        for (destination, mark, address, gather) in news {
+            match mark {
+                Some(mark) => drop(self.gathering.insert(destination, mark)),
+                None => drop(self.gathering.remove(&destination)),
+            }
+            self.say(address, gather).await?;
+        }
+        Ok(())
     }
 
     fn difference(&mut self, destinations: &[Destination]) -> Difference {

@@ -84,6 +84,8 @@ struct Stream {
     owed: Destinations,
     out: Outgoing,
     acks: mpsc::UnboundedSender<ToAgent>,
+    /// What destinations of which something is asked were told, by its hash.
+    gathering: HashMap<Destination, u64>,
     fetching: HashMap<u64, oneshot::Sender<RawStatus>>,
     next_fetch: u64,
 }
@@ -140,6 +142,7 @@ async fn converse(
         owed: Destinations::new(),
         out: out.clone(),
         acks,
+        gathering: HashMap::new(),
         fetching: HashMap::new(),
         next_fetch: 1,
     };
@@ -316,6 +319,13 @@ impl Stream {
                 }
             }
             Message::TombstoneDone(done) => self.take_done(&about, done).await?,
+            Message::Born(born) => {
+                for destination in about {
+                    let taken = crate::upsync::born(&self.shared, destination, born.clone()).await;
+                    // The agent tells everything again on its next stream.
+                    taken.map_err(|_| End(None))?;
+                }
+            }
             Message::RawStatus(status) => {
                 if let Some(answer) = self.fetching.remove(&status.request) {
                     let _ = answer.send(status);
@@ -329,6 +339,7 @@ impl Stream {
     fn drop_out(&mut self, destinations: &[Destination]) {
         let mut set = Destinations::new();
         for destination in destinations {
+            self.gathering.remove(destination);
             if let Some(logical) = self.carried.remove(destination) {
                 set.insert(destination.0);
                 if let Address::Handle(handle) = logical.address {

@@ -347,6 +347,8 @@ pub struct Edge {
     pub tombstones: Vec<Tombstone>,
     pub acknowledged: u64,
     pub refused: Option<atoll_wire::Refused>,
+    /// What the center asks for of what is born here.
+    pub gather: Option<atoll_wire::Gather>,
     /// Hashes that the center would not give bodies for.
     pub denied: Vec<Vec<u8>>,
     /// The edge's controllers have seen what was applied.
@@ -389,6 +391,7 @@ impl Edge {
             tombstones: Vec::new(),
             acknowledged: 0,
             refused: None,
+            gather: None,
             denied: Vec::new(),
             observed: true,
             behave: Box::new(|_| (atoll_wire::ErrorKind::None, Value::Null)),
@@ -545,6 +548,7 @@ impl Edge {
                 self.resumption = Some(Resumption::Normal);
                 self.disk.cursor = resumed.cursor;
             }
+            Message::Gather(gather) => self.gather = Some(gather),
             Message::Released(_) | Message::FetchStatus(_) | Message::Pong(_) => {}
         }
     }

@@ -338,6 +338,7 @@ impl Hub {
                 Tally::add(&self.tally.refused, handles.len().max(1));
             }
             Message::Released(_)
+            | Message::Gather(_)
             | Message::FetchStatus(_)
             | Message::Resumed(_)
             | Message::Pong(_) => {}

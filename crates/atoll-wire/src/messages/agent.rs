@@ -11,7 +11,7 @@ pub struct ToCenter {
     #[prost(string, tag = "1")]
     pub destination: String,
     /// What it says.
-    #[prost(oneof = "to_center::Message", tags = "2, 3, 4, 5, 6, 7, 8, 9, 11")]
+    #[prost(oneof = "to_center::Message", tags = "2, 3, 4, 5, 6, 7, 8, 9, 11, 12")]
     pub message: Option<to_center::Message>,
     /// A hub's short names for its destinations. With a [`Hello`] (and its `destination`) it gives one; afterwards a message is about each that it lists.
     #[prost(uint32, repeated, tag = "10")]
@@ -42,6 +42,8 @@ pub mod to_center {
         Ping(super::Ping),
         #[prost(message, tag = "11")]
         Leave(super::Leave),
+        #[prost(message, tag = "12")]
+        Born(super::Born),
     }
 }
 
@@ -242,3 +244,34 @@ pub struct Ping {}
 /// A hub lost its destination: its logical session ends, the stream goes on.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Leave {}
+
+/// Objects that were born at the edge and that [`Gather`](super::Gather) names: what changed since the last one.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Born {
+    /// As they are now, or that they are gone.
+    #[prost(message, repeated, tag = "1")]
+    pub objects: Vec<BornObject>,
+    /// With `complete`: all that there are. Whatever else the center knows of is gone.
+    #[prost(message, repeated, tag = "2")]
+    pub present: Vec<ObjectRef>,
+    /// Everything was looked at since [`Gather`](super::Gather) was heard.
+    #[prost(bool, tag = "3")]
+    pub complete: bool,
+    /// How many are left out, because there are more than may be.
+    #[prost(uint32, tag = "4")]
+    pub beyond: u32,
+}
+
+/// One object that was born at the edge.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct BornObject {
+    /// Which one.
+    #[prost(message, optional, tag = "1")]
+    pub object: Option<ObjectRef>,
+    /// Its uid at the edge.
+    #[prost(string, tag = "2")]
+    pub uid: String,
+    /// The object as JSON, without what the API server adds for itself; empty: it is gone.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub body: Bytes,
+}

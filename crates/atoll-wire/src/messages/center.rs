@@ -13,7 +13,7 @@ pub struct ToAgent {
     /// What it says.
     #[prost(
         oneof = "to_agent::Message",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14"
     )]
     pub message: Option<to_agent::Message>,
     /// To a hub: each of these has the message said to it, as if it had been sent to it alone.
@@ -49,6 +49,8 @@ pub mod to_agent {
         Refused(super::Refused),
         #[prost(message, tag = "12")]
         Pong(super::Pong),
+        #[prost(message, tag = "14")]
+        Gather(super::Gather),
     }
 }
 
@@ -265,3 +267,129 @@ pub enum RefusedReason {
 /// "So am I."
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Pong {}
+
+/// Which objects that were born at the edge are to be told of ([`Born`](super::Born)). Replaces what was said before; without clauses, none.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Gather {
+    /// Any of these.
+    #[prost(message, repeated, tag = "1")]
+    pub clauses: Vec<GatherClause>,
+    /// At most so many objects.
+    #[prost(uint32, tag = "2")]
+    pub most: u32,
+    /// None that is larger than so many bytes.
+    #[prost(uint32, tag = "3")]
+    pub most_bytes: u32,
+}
+
+/// Objects by their identity: all tests must hold; an empty list holds for all, and so does the entry `*`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Message)]
+pub struct GatherClause {
+    /// Of any group; else of `group`.
+    #[prost(bool, tag = "1")]
+    pub any_group: bool,
+    /// The API group; empty is Kubernetes' core.
+    #[prost(string, tag = "2")]
+    pub group: String,
+    /// Plural names.
+    #[prost(string, repeated, tag = "3")]
+    pub resources: Vec<String>,
+    /// Namespaces; with entries, objects without a namespace do not match unless one is `*`.
+    #[prost(string, repeated, tag = "4")]
+    pub namespaces: Vec<String>,
+    /// Names.
+    #[prost(string, repeated, tag = "5")]
+    pub names: Vec<String>,
+}
+
+/// Kinds that `*` does not mean: secrets, and what is a flood. Whoever wants them names them.
+const NOT_BY_WILDCARD: [&str; 3] = ["secrets", "events", "leases"];
+
+fn listed(list: &[String], value: &str) -> bool {
+    list.is_empty() || list.iter().any(|entry| entry == "*" || entry == value)
+}
+
+impl GatherClause {
+    /// Whether objects of a resource may match.
+    pub fn has_resource(&self, group: &str, resource: &str) -> bool {
+        let named = self.resources.iter().any(|r| r == resource);
+        (self.any_group || self.group == group)
+            && (named
+                || (listed(&self.resources, resource) && !NOT_BY_WILDCARD.contains(&resource)))
+    }
+
+    /// Whether an object matches.
+    pub fn has(&self, object: &ObjectRef) -> bool {
+        self.has_resource(&object.group, &object.resource)
+            && listed(&self.names, &object.name)
+            && match object.namespaced {
+                true => listed(&self.namespaces, &object.namespace),
+                false => self.namespaces.is_empty() || self.namespaces.iter().any(|n| n == "*"),
+            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clause_matches_by_identity() {
+        let texts = |list: &[&str]| list.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
+        let object = |group: &str, resource: &str, namespace: &str, name: &str| ObjectRef {
+            group: group.into(),
+            resource: resource.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            namespaced: !namespace.is_empty(),
+            ..ObjectRef::default()
+        };
+        let clause =
+            |group: Option<&str>, resources: &[&str], namespaces: &[&str], names: &[&str]| {
+                GatherClause {
+                    any_group: group.is_none(),
+                    group: group.unwrap_or_default().into(),
+                    resources: texts(resources),
+                    namespaces: texts(namespaces),
+                    names: texts(names),
+                }
+            };
+        let sprockets = clause(
+            Some("g1"),
+            &["sprockets"],
+            &["orbital"],
+            &["george", "cosmo"],
+        );
+        let widgets = clause(Some("g3"), &["widgets"], &[], &["*"]);
+        let all = clause(None, &["*"], &["*"], &[]);
+        for (clause, object, expected) in [
+            (
+                &sprockets,
+                object("g1", "sprockets", "orbital", "cosmo"),
+                true,
+            ),
+            (
+                &sprockets,
+                object("g1", "sprockets", "orbital", "jane"),
+                false,
+            ),
+            (&sprockets, object("g1", "sprockets", "", "cosmo"), false),
+            (
+                &sprockets,
+                object("g2", "sprockets", "orbital", "cosmo"),
+                false,
+            ),
+            (&widgets, object("g3", "widgets", "", "any"), true),
+            (&widgets, object("g3", "widgets", "anywhere", "any"), true),
+            (&all, object("g3", "widgets", "", "any"), true),
+            (&all, object("", "secrets", "a", "b"), false),
+            (
+                &clause(Some(""), &["secrets"], &[], &[]),
+                object("", "secrets", "a", "b"),
+                true,
+            ),
+        ] {
+            assert_eq!(clause.has(&object), expected, "{clause:?} {object:?}");
+        }
+    }
+}

@@ -42,7 +42,8 @@ wrap!(
     TombstoneDone,
     RawStatus,
     Ping,
-    Leave
+    Leave,
+    Born
 );
 wrap!(
     ToAgent,
@@ -57,7 +58,8 @@ wrap!(
     FetchStatus,
     Resumed,
     Refused,
-    Pong
+    Pong,
+    Gather
 );
 
 impl std::fmt::Display for Cursor {
