@@ -196,6 +196,19 @@ impl Hook for PolicyHook {
             let said = reach::in_vain(&policy, surface.definitions());
             review.warnings.extend(said);
         }
+        if let Some(token) = &policy.confirm_removal {
+            let old = |path: &str| review.old.and_then(|old| old.pointer(path));
+            let same = old("/spec/confirmRemoval").and_then(Value::as_str) == Some(token);
+            let warning = match old("/status/removalHeld/token").and_then(Value::as_str) {
+                _ if same => None,
+                None => Some("spec.confirmRemoval: no removal of this policy is held: there is nothing to confirm".to_owned()),
+                Some(held) if held != token => Some(format!(
+                    "spec.confirmRemoval: {token:?} confirms nothing: the removal that is held has the token {held:?}"
+                )),
+                Some(_) => None,
+            };
+            review.warnings.extend(warning);
+        }
         match resolve(
             registry.resolver().as_ref(),
             review.snapshot.as_ref(),
@@ -251,6 +264,8 @@ impl Hook for AnnotationHook {
         if review.kind != ClusterKind::Payload || !written {
             return Ok(());
         }
+        let warned = bundle::doubtful_annotations(review.object);
+        review.warnings.extend(warned);
         let mut errors = bundle::check_annotations(review.object);
         let (group, resource) = (&review.definition.group, &review.definition.names.plural);
         errors.extend(render::check_templates(group, resource, review.object));
@@ -275,7 +290,7 @@ impl Hook for ShapeHook {
         ]
     }
 
-    async fn admit(&self, _registry: &Registry, review: &mut Review<'_>) -> Result<(), Status> {
+    async fn admit(&self, registry: &Registry, review: &mut Review<'_>) -> Result<(), Status> {
         let written = matches!(review.operation, Operation::Create | Operation::Update);
         if !written || review.subresource.is_some() {
             return Ok(());
@@ -289,6 +304,10 @@ impl Hook for ShapeHook {
             let mut layers = render::Layers::new();
             render::Customizer::parse(name, spec, &mut layers).map(drop)
         };
+        if let Ok(surface) = registry.surface(review.cluster) {
+            let said = reach::targets_in_vain(kind, spec, surface.definitions());
+            review.warnings.extend(said);
+        }
         let group = review.definition.group.clone();
         parsed
             .map_err(|errors| Status::invalid(&GroupKind::new(group, kind.clone()), name, &errors))

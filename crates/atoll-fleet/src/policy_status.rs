@@ -114,6 +114,40 @@ struct Found {
     suspended: bool,
     /// Of a policy under control: how far its latest revision is, and what it waits for.
     rollout: Option<(&'static str, String)>,
+    /// Why nothing is placed, when nothing is.
+    nothing: String,
+}
+
+/// Why a policy places nothing: no object, no destination, or neither.
+fn nothing(world: &World, policy: &PolicyState) -> String {
+    let spec = &policy.spec;
+    let mut said = Vec::new();
+    if policy.selected.is_empty() {
+        said.push(match (spec.downsync.is_empty(), spec.upsync.is_empty()) {
+            (true, false) => "nothing is to be placed: it has upsync only".to_owned(),
+            (true, true) => "spec.downsync is empty".to_owned(),
+            _ => "no object of this workspace matches spec.downsync".to_owned(),
+        });
+    }
+    let inventory = policy.inventory.as_deref();
+    let state = inventory.and_then(|i| world.inventories.get(i));
+    let all = state.map_or(0, |s| s.index.all().len());
+    if policy.assigned.is_empty() {
+        let matching = state.map_or(0, |s| s.index.select_any(&spec.clusters).len());
+        let by_expression_alone = spec.clusters.is_empty() && !spec.asked.expressions.is_empty();
+        said.push(match (inventory, all, matching) {
+            (None, ..) => "its inventory is not found".to_owned(),
+            (_, 0, _) => "the inventory has no destination".to_owned(),
+            (_, n, 0) if !by_expression_alone => {
+                format!("none of the inventory's {n} destinations matches spec.clusterSelectors")
+            }
+            (_, n, matching) => format!(
+                "of the inventory's {n} destinations {} match spec.clusterSelectors and none of them can be chosen; `atoll explain OBJECT --destination EDGE` says why",
+                if by_expression_alone { n } else { matching }
+            ),
+        });
+    }
+    said.join("; ")
 }
 
 /// How far the latest revision is, in words: its phase, its stage and what that waits for.
@@ -186,6 +220,7 @@ fn gather(world: &World, policy: &PolicyState) -> Found {
         problems,
         held,
         suspended: policy.spec.suspend,
+        nothing: nothing(world, policy),
         rollout: None,
     }
 }
@@ -322,6 +357,10 @@ impl Found {
             self.destinations,
             if self.destinations == 1 { "" } else { "s" },
         );
+        let message = match (reason, self.nothing.as_str()) {
+            ("NothingPlaced", why) if !why.is_empty() => format!("nothing is placed: {why}"),
+            _ => message,
+        };
         set_condition(list, "Ready", yes_no(ready), reason, &message, now);
         match &self.rollout {
             Some((phase, words)) => {
@@ -375,6 +414,7 @@ mod tests {
             held: None,
             suspended: false,
             rollout: None,
+            nothing: String::new(),
         }
     }
 

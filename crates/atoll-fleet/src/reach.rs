@@ -6,6 +6,7 @@ use std::sync::Arc;
 use atoll_kube::Definition;
 use atoll_placement::clean;
 use atoll_placement::policy::Policy;
+use serde_json::{Value, json};
 
 /// What the clauses of a policy name in vain, given what the workspace serves: for a warning and for the policy's condition.
 pub(crate) fn in_vain(policy: &Policy, served: &[Arc<Definition>]) -> Vec<String> {
@@ -59,6 +60,30 @@ pub(crate) fn in_vain(policy: &Policy, served: &[Arc<Definition>]) -> Vec<String
     found
 }
 
+/// The same for what a Customizer or a CustomTransform targets.
+pub(crate) fn targets_in_vain(kind: &str, spec: &Value, served: &[Arc<Definition>]) -> Vec<String> {
+    let transform = kind == "CustomTransform";
+    let targets = match transform {
+        true => {
+            let group = spec.get("apiGroup").cloned().unwrap_or_else(|| "".into());
+            json!([{"apiGroup": group, "resources": [spec.get("resource")]}])
+        }
+        false => spec.get("targets").cloned().unwrap_or_default(),
+    };
+    let Ok(policy) = Policy::parse(&json!({"downsync": targets})) else {
+        // Said already, with the reason.
+        return Vec::new();
+    };
+    let said = in_vain(&policy, served).into_iter();
+    said.map(|text| match transform {
+        true => text
+            .replace("spec.downsync[0].resources", "spec.resource")
+            .replace("spec.downsync[0].", "spec."),
+        false => text.replace("spec.downsync[", "spec.targets["),
+    })
+    .collect()
+}
+
 fn group_name(group: &str) -> String {
     match group {
         "" => "the core group".to_owned(),
@@ -89,13 +114,25 @@ fn meant(name: &str, definitions: &[&Definition]) -> String {
 #[cfg(test)]
 mod tests {
     use atoll_kube::builtin;
-    use serde_json::{Value, json};
 
     use super::*;
 
     fn said(clause: Value) -> String {
         let policy = Policy::parse(&json!({"downsync": [clause]})).unwrap();
         in_vain(&policy, builtin::definitions()).join("\n")
+    }
+
+    #[test]
+    fn targets_are_named_by_their_plurals() {
+        let said = |kind: &str, spec: Value| {
+            targets_in_vain(kind, &spec, builtin::definitions()).join("\n")
+        };
+        let customizer = json!({"targets": [{"resources": ["configmaps"]}, {"resources": ["deployment"]}]});
+        let warned = said("Customizer", customizer);
+        assert!(warned.contains("spec.targets[1].resources") && warned.contains("\"deployments\""), "{warned}");
+        let transform = said("CustomTransform", json!({"apiGroup": "apps", "resource": "Deployment"}));
+        assert!(transform.contains("spec.resource:") && transform.contains("\"deployments\""), "{transform}");
+        assert_eq!(said("CustomTransform", json!({"apiGroup": "apps", "resource": "deployments"})), "");
     }
 
     #[test]

@@ -246,9 +246,78 @@ pub fn check_annotations(object: &Value) -> Vec<FieldError> {
     errors
 }
 
+/// Our annotations on payload objects, and what may be said with those that take few words.
+const KNOWN: [(&str, &[&str]); 7] = [
+    (EDGE_OWNED, &[]),
+    (INITIAL_ONLY, &[]),
+    ("edge.atoll.dev/replace", &["true", "false"]),
+    ("control.kubestellar.io/expand-templates", &["true", "false"]),
+    ("control.kubestellar.io/preserve", &[]),
+    ("edge.atoll.dev/upsynced-name", &[]),
+    ("edge.atoll.dev/upsynced-uid", &[]),
+];
+
+/// Annotations that look like ours and mean nothing: of an unknown name, or with a value that is none.
+pub fn doubtful_annotations(object: &Value) -> Vec<String> {
+    let annotations = object.pointer("/metadata/annotations");
+    let annotations = annotations.and_then(Value::as_object);
+    let mut said = Vec::new();
+    for (name, value) in annotations.into_iter().flatten() {
+        let Some((prefix, word)) = name.split_once('/') else {
+            continue;
+        };
+        if !matches!(prefix, "edge.atoll.dev" | "control.kubestellar.io") {
+            continue;
+        }
+        let value = value.as_str().unwrap_or_default();
+        match KNOWN.iter().find(|(known, _)| known == name) {
+            Some((_, values)) if !values.is_empty() && !values.contains(&value) => {
+                said.push(format!(
+                    "metadata.annotations[{name}]: {value:?} means nothing here: write {}",
+                    values.join(" or ")
+                ));
+            }
+            Some(_) => {}
+            None => {
+                let near = KNOWN.iter().find(|(known, _)| {
+                    known.split_once('/').is_some_and(|(_, w)| w == word)
+                });
+                let near = near.map_or(String::new(), |(known, _)| format!("; is {known} meant?"));
+                said.push(format!(
+                    "metadata.annotations[{name}]: there is no such annotation on objects that travel: it means nothing{near}"
+                ));
+            }
+        }
+    }
+    said
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn annotations_that_mean_nothing_are_said() {
+        let said = |name: &str, value: &str| {
+            let mut annotations = serde_json::Map::new();
+            annotations.insert(name.to_owned(), value.into());
+            doubtful_annotations(&json!({"metadata": {"annotations": annotations}}))
+        };
+        for (name, value, words) in [
+            ("edge.atoll.dev/replace", "true", None),
+            ("edge.atoll.dev/replace", "yes", Some("true or false")),
+            ("edge.atoll.dev/edge-owned", ".spec.replicas", None),
+            ("edge.atoll.dev/edgeowned", ".spec", Some("no such annotation")),
+            ("edge.atoll.dev/expand-templates", "true", Some("control.kubestellar.io/expand-templates")),
+            ("example.com/replace", "yes", None),
+        ] {
+            let found = said(name, value);
+            match words {
+                None => assert_eq!(found, Vec::<String>::new(), "{name}"),
+                Some(words) => assert!(found[0].contains(words), "{found:?}"),
+            }
+        }
+    }
 
     fn flags(create_only: bool, adopt: bool, implicit: bool) -> CopyFlags {
         CopyFlags {

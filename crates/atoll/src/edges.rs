@@ -285,7 +285,13 @@ fn write_join_file(join: &JoinFile, output: &Path) -> anyhow::Result<()> {
 }
 
 async fn list(center: &CenterAccess, inventory: &str) -> anyhow::Result<()> {
-    let clusters = at(center, inventory).get(CLUSTERS).await?;
+    let clusters = at(center, inventory).get(CLUSTERS).await;
+    let clusters = clusters.map_err(|error| match error.is_not_found() {
+        true => anyhow::anyhow!(
+            "{inventory} is no inventory workspace, where edges are: name one with --inventory, for example --inventory root:inventory"
+        ),
+        false => error.into(),
+    })?;
     let condition = |cluster: &Value, kind: &str| {
         let all = cluster
             .pointer("/status/conditions")

@@ -26,7 +26,7 @@ pub(crate) fn choose(
             let example = set.min().map(atoll_placement::Destination);
             let example = example.map(|d| world.name_of(d)).unwrap_or_default();
             choice.unsatisfied.push(format!(
-                "clusterExpressions: {why} (at {}, for example {example})",
+                "{why} (at {}, for example {example})",
                 set.len()
             ));
         }

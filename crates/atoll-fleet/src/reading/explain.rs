@@ -6,6 +6,7 @@ use atoll_placement::clean;
 use atoll_placement::inventory::Labels;
 use atoll_placement::place::ObjectIndex;
 use atoll_placement::policy::{Candidate, Policy};
+use atoll_placement::rollout::PolicyId;
 use atoll_placement::rollout::Explanation;
 use atoll_placement::{Destination, Destinations};
 use atoll_wire::ObjectRef;
@@ -227,6 +228,26 @@ fn about_destination(
     if let Some(stage) = rollout.and_then(|r| r.stage) {
         told["stage"] = stage.into();
     }
+    let under_control = world.waits_for(index, destination, now);
+    if let Some(rollout) = &under_control {
+        let other = |id: PolicyId| {
+            let other = world.policies.get(&PolicyIndex(id.0));
+            let near = other.filter(|o| o.cluster == policy.cluster);
+            near.map_or_else(|| "of another workspace".to_owned(), |p| p.name.to_string())
+        };
+        if rollout.selected || rollout.assigned.is_some() {
+            told["waiting"] = rollout.waiting.words(&other).into();
+        }
+        if let Some(target) = rollout.target {
+            told["targetRevision"] = target.0.into();
+        }
+        if let Some(stage) = &rollout.stage {
+            told["stage"] = stage.clone().into();
+        }
+        if let Some(since) = rollout.since {
+            told["inSlotSince"] = since.rfc3339().into();
+        }
+    }
     let Some(state) = policy
         .inventory
         .as_deref()
@@ -276,6 +297,13 @@ fn about_destination(
             None if waiting.is_some() => (
                 "Rollout",
                 format!("it is selected; {}", waiting.unwrap_or_default()),
+            ),
+            None if told["waiting"].is_string() => (
+                "Rollout",
+                format!(
+                    "it is selected, and waits: {}",
+                    told["waiting"].as_str().unwrap_or_default()
+                ),
             ),
             None => (
                 "NotYet",

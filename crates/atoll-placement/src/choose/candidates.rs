@@ -91,7 +91,7 @@ impl Candidates {
             wanted: selected,
             failed: Vec::new(),
         };
-        for expression in &asked.expressions {
+        for (index, expression) in asked.expressions.iter().enumerate() {
             // Who failed an earlier one may still be refused by this one: false wins over unknown.
             let looked_at = &found.wanted | &found.unsure();
             let verdicts = expression.judge(
@@ -111,7 +111,7 @@ impl Candidates {
             }
             let known = found.unsure();
             for (why, set) in verdicts.failed {
-                note(&mut found.failed, why, set - &known);
+                note(&mut found.failed, expression.said(index, &why), set - &known);
             }
         }
         found.failed.retain(|(_, set)| !set.is_empty());

@@ -126,6 +126,30 @@ impl Expression {
             .is_none_or(|names| names.contains(name))
     }
 
+    /// Why it could not be evaluated, with what to write instead when that is known.
+    pub(crate) fn said(&self, index: usize, why: &str) -> String {
+        let missing = why.strip_prefix("no such key: ");
+        let remedy = missing.and_then(|key| {
+            let reads = self.program.reads().iter();
+            let mut holders = reads.filter_map(|read| match read.path.as_slice() {
+                [Step::Field(map), Step::Field(named), ..] if named == key => {
+                    Some(format!("{}.{map}", read.variable))
+                }
+                [Step::Field(named), ..] if named == key => Some(read.variable.clone()),
+                _ => None,
+            });
+            holders.next()
+        });
+        let remedy = remedy.map(|holder| {
+            let key = missing.unwrap_or_default();
+            format!("; ask first whether it is there: '{key}' in {holder} && …")
+        });
+        format!(
+            "spec.clusterExpressions[{index}]: {why}{}",
+            remedy.unwrap_or_default()
+        )
+    }
+
     /// The signals that it names.
     pub fn signals(&self) -> impl Iterator<Item = &String> {
         self.signals.iter().flatten()

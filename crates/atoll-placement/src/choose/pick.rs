@@ -92,9 +92,40 @@ pub fn pick(asked: &Where, field: &Field<'_>, sight: &Sight<'_>) -> Choice {
     board.trim();
     board.fill();
     board.exchange();
-    choice.unsatisfied.extend(board.unsatisfied());
+    let short = board.unsatisfied();
+    if !short.is_empty() {
+        choice.unsatisfied.extend(short);
+        choice
+            .unsatisfied
+            .extend(obstacles_of(asked, field, &obstacles));
+    }
     choice.chosen = board.chosen();
     choice
+}
+
+/// What there was to choose from, and what kept how many away.
+fn obstacles_of(asked: &Where, field: &Field<'_>, obstacles: &Obstacles) -> Option<String> {
+    let wanted = &field.candidates.wanted;
+    let tainted = (wanted & (&obstacles.out | (&obstacles.not_new - field.incumbents))).len();
+    let unaccepted = ((wanted - field.accepted) - field.incumbents).len();
+    let mut said = vec![format!(
+        "{} destinations match clusterSelectors and clusterExpressions",
+        wanted.len()
+    )];
+    if tainted > 0 {
+        said.push(format!("{tainted} of them have a taint that is not tolerated"));
+    }
+    if unaccepted > 0 {
+        said.push(format!("{unaccepted} are not accepted (spec.hubAcceptsClient)"));
+    }
+    let ties = asked.affinity.iter().chain(&asked.anti_affinity);
+    if ties.filter(|t| !t.preferred).count() > 0 {
+        said.push("affinity and antiAffinity keep others away".to_owned());
+    }
+    if !asked.spread.is_empty() && wanted.len() > tainted + unaccepted {
+        said.push("spread takes only those that have its labels, within its limits".to_owned());
+    }
+    Some(format!("to choose from: {}", said.join("; ")))
 }
 
 fn wake_at(asked: &Where, sight: &Sight<'_>, taints: Option<Timestamp>) -> Option<Timestamp> {

@@ -444,7 +444,7 @@ impl<'a> Future<'a> {
         let plan = place::plan(
             &Placed {
                 objects: now_placed,
-                assigned: policy.assigned.clone(),
+                assigned: world.holders(&policy).clone(),
             },
             &Wanted {
                 objects: entries.keys().copied().collect(),
@@ -475,6 +475,11 @@ impl<'a> Future<'a> {
         }
         entries.retain(|object, _| plan.next.objects.contains(object));
         after.placed = vec![(entries, plan.next.assigned)];
+        if let Some(name) = &spec.rollout {
+            after.note = Some(format!(
+                "changes reach its destinations as RolloutPolicy {name:?} says"
+            ));
+        }
         after.selected = choice.chosen;
         after.held = plan.held;
         after.unsatisfied = choice.unsatisfied;
