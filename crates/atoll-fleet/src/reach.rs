@@ -127,12 +127,28 @@ mod tests {
         let said = |kind: &str, spec: Value| {
             targets_in_vain(kind, &spec, builtin::definitions()).join("\n")
         };
-        let customizer = json!({"targets": [{"resources": ["configmaps"]}, {"resources": ["deployment"]}]});
+        let customizer =
+            json!({"targets": [{"resources": ["configmaps"]}, {"resources": ["deployment"]}]});
         let warned = said("Customizer", customizer);
-        assert!(warned.contains("spec.targets[1].resources") && warned.contains("\"deployments\""), "{warned}");
-        let transform = said("CustomTransform", json!({"apiGroup": "apps", "resource": "Deployment"}));
-        assert!(transform.contains("spec.resource:") && transform.contains("\"deployments\""), "{transform}");
-        assert_eq!(said("CustomTransform", json!({"apiGroup": "apps", "resource": "deployments"})), "");
+        assert!(
+            warned.contains("spec.targets[1].resources") && warned.contains("\"deployments\""),
+            "{warned}"
+        );
+        let transform = said(
+            "CustomTransform",
+            json!({"apiGroup": "apps", "resource": "Deployment"}),
+        );
+        assert!(
+            transform.contains("spec.resource:") && transform.contains("\"deployments\""),
+            "{transform}"
+        );
+        assert_eq!(
+            said(
+                "CustomTransform",
+                json!({"apiGroup": "apps", "resource": "deployments"})
+            ),
+            ""
+        );
     }
 
     #[test]

@@ -142,3 +142,65 @@ fn a_taint_takes_out_and_keeps_away() {
         center.status_when("p1", "bp", |s| counts(s)[0] == 2).await;
     });
 }
+
+#[test]
+fn what_is_not_so_says_why_and_what_to_write() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        let ready = |status: &Value| {
+            let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+            let ready = conditions.into_iter().find(|c| c["type"] == "Ready");
+            ready.map(|c| c["message"].as_str().unwrap_or_default().to_owned())
+        };
+        let says =
+            |words: &'static str| move |s: &Value| ready(s).is_some_and(|m| m.contains(words));
+        let what = json!([{"resources": ["configmaps"]}]);
+        let spec = json!({"clusterSelectors": [{"matchLabels": {"site": "a"}}], "downsync": what});
+        center.policy("p1", "bp", spec).await;
+        center
+            .status_when(
+                "p1",
+                "bp",
+                says("no object of this workspace matches spec.downsync"),
+            )
+            .await;
+        center
+            .status_when("p1", "bp", says("the inventory has no destination"))
+            .await;
+        center.config("p1", "web", "1").await;
+        center.destination("one", json!({"site": "b"})).await;
+        center
+            .status_when(
+                "p1",
+                "bp",
+                says("none of the inventory's 1 destinations matches spec.clusterSelectors"),
+            )
+            .await;
+
+        // An expression that fails names itself and the remedy.
+        let spec = json!({"clusterSelectors": [{}], "clusterExpressions": ["true", "cluster.labels['tier'] == 'gold'"], "downsync": what});
+        center.policy("p1", "failing", spec).await;
+        let remedy = |s: &Value| {
+            let errors = s["errors"].to_string();
+            errors.contains("spec.clusterExpressions[1]: no such key: tier")
+                && errors.contains("'tier' in cluster.labels")
+        };
+        center.status_when("p1", "failing", remedy).await;
+
+        // So many cannot be had: of how many, and what keeps the others away.
+        change(
+            &center,
+            "one",
+            json!({"spec": {"taints": [{"key": "k", "effect": "NoSelect"}]}}),
+        )
+        .await;
+        let spec = json!({"clusterSelectors": [{}], "numberOfClusters": 2, "downsync": what});
+        center.policy("p1", "many", spec).await;
+        let why = |s: &Value| {
+            let errors = s["errors"].to_string();
+            errors.contains("2 are asked for, 0 can be had")
+                && errors.contains("1 of them have a taint")
+        };
+        center.status_when("p1", "many", why).await;
+    });
+}

@@ -251,7 +251,10 @@ const KNOWN: [(&str, &[&str]); 7] = [
     (EDGE_OWNED, &[]),
     (INITIAL_ONLY, &[]),
     ("edge.atoll.dev/replace", &["true", "false"]),
-    ("control.kubestellar.io/expand-templates", &["true", "false"]),
+    (
+        "control.kubestellar.io/expand-templates",
+        &["true", "false"],
+    ),
     ("control.kubestellar.io/preserve", &[]),
     ("edge.atoll.dev/upsynced-name", &[]),
     ("edge.atoll.dev/upsynced-uid", &[]),
@@ -279,9 +282,9 @@ pub fn doubtful_annotations(object: &Value) -> Vec<String> {
             }
             Some(_) => {}
             None => {
-                let near = KNOWN.iter().find(|(known, _)| {
-                    known.split_once('/').is_some_and(|(_, w)| w == word)
-                });
+                let near = KNOWN
+                    .iter()
+                    .find(|(known, _)| known.split_once('/').is_some_and(|(_, w)| w == word));
                 let near = near.map_or(String::new(), |(known, _)| format!("; is {known} meant?"));
                 said.push(format!(
                     "metadata.annotations[{name}]: there is no such annotation on objects that travel: it means nothing{near}"
@@ -307,8 +310,16 @@ mod tests {
             ("edge.atoll.dev/replace", "true", None),
             ("edge.atoll.dev/replace", "yes", Some("true or false")),
             ("edge.atoll.dev/edge-owned", ".spec.replicas", None),
-            ("edge.atoll.dev/edgeowned", ".spec", Some("no such annotation")),
-            ("edge.atoll.dev/expand-templates", "true", Some("control.kubestellar.io/expand-templates")),
+            (
+                "edge.atoll.dev/edgeowned",
+                ".spec",
+                Some("no such annotation"),
+            ),
+            (
+                "edge.atoll.dev/expand-templates",
+                "true",
+                Some("control.kubestellar.io/expand-templates"),
+            ),
             ("example.com/replace", "yes", None),
         ] {
             let found = said(name, value);

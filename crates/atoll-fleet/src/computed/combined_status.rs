@@ -20,7 +20,7 @@ impl View for CombinedStatuses {
     fn concerned(&self, _: &World, change: &Change) -> Vec<Item> {
         match change {
             Change::Combined { object, policy } => vec![Item::Combined(*object, *policy)],
-            Change::Copies { .. } | Change::Policy(_) => Vec::new(),
+            Change::Copies { .. } | Change::Policy(_) | Change::Born { .. } => Vec::new(),
         }
     }
 

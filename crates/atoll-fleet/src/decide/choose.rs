@@ -25,10 +25,9 @@ pub(crate) fn choose(
         for (why, set) in &field.candidates.failed {
             let example = set.min().map(atoll_placement::Destination);
             let example = example.map(|d| world.name_of(d)).unwrap_or_default();
-            choice.unsatisfied.push(format!(
-                "{why} (at {}, for example {example})",
-                set.len()
-            ));
+            choice
+                .unsatisfied
+                .push(format!("{why} (at {}, for example {example})", set.len()));
         }
         choice
     })

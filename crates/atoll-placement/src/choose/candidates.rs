@@ -111,7 +111,11 @@ impl Candidates {
             }
             let known = found.unsure();
             for (why, set) in verdicts.failed {
-                note(&mut found.failed, expression.said(index, &why), set - &known);
+                note(
+                    &mut found.failed,
+                    expression.said(index, &why),
+                    set - &known,
+                );
             }
         }
         found.failed.retain(|(_, set)| !set.is_empty());

@@ -113,10 +113,14 @@ fn obstacles_of(asked: &Where, field: &Field<'_>, obstacles: &Obstacles) -> Opti
         wanted.len()
     )];
     if tainted > 0 {
-        said.push(format!("{tainted} of them have a taint that is not tolerated"));
+        said.push(format!(
+            "{tainted} of them have a taint that is not tolerated"
+        ));
     }
     if unaccepted > 0 {
-        said.push(format!("{unaccepted} are not accepted (spec.hubAcceptsClient)"));
+        said.push(format!(
+            "{unaccepted} are not accepted (spec.hubAcceptsClient)"
+        ));
     }
     let ties = asked.affinity.iter().chain(&asked.anti_affinity);
     if ties.filter(|t| !t.preferred).count() > 0 {
