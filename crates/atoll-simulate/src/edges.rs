@@ -24,6 +24,8 @@ pub(crate) struct Version {
 pub(crate) struct Held {
     pub(crate) object: ObjectNumber,
     version: u32,
+    /// Counts the changes of its status.
+    pub(crate) phase: u8,
 }
 
 /// The objects and versions that a hub's destinations hold.
@@ -70,6 +72,7 @@ impl Known {
         Held {
             object,
             version: number,
+            phase: 0,
         }
     }
 
@@ -87,20 +90,37 @@ pub(crate) struct Edge {
     pub(crate) online: bool,
     /// The center said Welcome.
     pub(crate) welcome: bool,
-    /// Changes when its workloads' status does.
-    pub(crate) phase: u32,
+    /// Whose status changes next.
+    turn: u32,
 }
 
 impl Edge {
     /// Holds a copy; true when that is news.
     pub(crate) fn take(&mut self, held: Held) -> bool {
         match self.copies.binary_search_by_key(&held.object, |h| h.object) {
-            Ok(place) => std::mem::replace(&mut self.copies[place], held) != held,
+            Ok(place) => {
+                let before = &mut self.copies[place];
+                std::mem::replace(&mut before.version, held.version) != held.version
+            }
             Err(place) => {
                 self.copies.insert(place, held);
                 true
             }
         }
+    }
+
+    /// The status of one of its workloads changes, of each in turn. Returns which.
+    pub(crate) fn stir(
+        &mut self,
+        is_workload: impl Fn(ObjectNumber) -> bool,
+    ) -> Option<ObjectNumber> {
+        self.turn = self.turn.wrapping_add(1);
+        let workloads = self.copies.iter().filter(|h| is_workload(h.object)).count();
+        let turn = self.turn as usize % workloads.max(1);
+        let mut workloads = self.copies.iter_mut().filter(|h| is_workload(h.object));
+        let held = workloads.nth(turn)?;
+        held.phase = held.phase.wrapping_add(1);
+        Some(held.object)
     }
 
     /// Lets a copy go.

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 const BUCKETS: u64 = 400;
 /// Values of the label `rack`, by which exceptions are made.
 const RACKS: u64 = 200;
+/// The StatusCollector's name.
+const COLLECTOR: &str = "ready-by-region";
 /// The object of each policy that exceptions are made of.
 const EXCEPTIONAL: u32 = 3;
 
@@ -205,7 +207,24 @@ impl Load {
                 "inventory": inventory,
                 "clusterSelectors": selectors,
                 "clusterExpressions": expressions,
-                "downsync": [{"objectSelectors": [{"matchLabels": {"policy": plan.name}}]}],
+                "downsync": [{
+                    "objectSelectors": [{"matchLabels": {"policy": plan.name}}],
+                    "statusCollectors": [COLLECTOR],
+                }],
+            },
+        })
+    }
+
+    /// The StatusCollector that all policies name: copies and their ready replicas, by region.
+    pub fn collector() -> Value {
+        json!({
+            "apiVersion": "control.kubestellar.io/v1alpha1",
+            "kind": "StatusCollector",
+            "metadata": {"name": COLLECTOR},
+            "spec": {
+                "groupBy": [{"name": "region", "def": "inventory.labels['region']"}],
+                "combinedFields": [{"name": "copies", "type": "COUNT"}, {"name": "ready", "type": "SUM", "subject": "returned.status.readyReplicas"}],
+                "limit": 100,
             },
         })
     }

@@ -88,7 +88,7 @@ impl Report {
         }
         text.push('\n');
         if self.is_exact() {
-            text.push_str("Exact: every connected destination holds what the oracle expects, and every policy's counts equal a recount.\n");
+            text.push_str("Exact: every connected destination holds what the oracle expects, and every policy's counts and every collector's groups equal a recount.\n");
         }
         for fault in &self.faults {
             let _ = writeln!(text, "NOT EXACT: {fault}");

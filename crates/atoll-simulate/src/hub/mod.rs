@@ -148,6 +148,21 @@ impl Hub {
         })
     }
 
+    /// Its destinations: number, and what their workloads said last of ready replicas, by object uid.
+    pub(crate) fn ready(&self) -> impl Iterator<Item = (u32, Vec<(&str, u64)>)> {
+        (0..self.behind.len()).map(|i| {
+            let workloads = self.behind[i].edge.copies().iter();
+            let workloads = workloads.filter(|held| is_workload(&self.known, held.object));
+            let said = workloads.map(|held| {
+                (
+                    self.known.copy(held.object).uid.as_str(),
+                    self.ready_replicas(i, *held),
+                )
+            });
+            (self.first + i as u32, said.collect())
+        })
+    }
+
     /// How many copies destinations that are not away hold.
     pub(crate) fn held_online(&self) -> usize {
         let online = self.behind.iter().filter(|b| b.edge.online);
@@ -226,20 +241,10 @@ impl Hub {
             if !(edge.online && edge.welcome) {
                 continue;
             }
-            edge.phase += 1;
-            let phase = edge.phase;
-            let workloads: Vec<_> = edge
-                .copies()
-                .iter()
-                .copied()
-                .filter(|h| is_workload(&self.known, h.object))
-                .collect();
-            if workloads.is_empty() {
-                continue;
+            if let Some(object) = edge.stir(|object| is_workload(&self.known, object)) {
+                self.owe(vec![i as u32 + 1], vec![object]);
+                changed += 1;
             }
-            let held = workloads[phase as usize % workloads.len()];
-            self.owe(vec![i as u32 + 1], vec![held.object]);
-            changed += 1;
         }
         self.wake.notify_one();
         changed

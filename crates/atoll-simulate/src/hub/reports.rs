@@ -73,7 +73,8 @@ impl Hub {
     /// What the i-th destination says of an object that it holds; nothing when it was removed meanwhile. Of configuration all say the same.
     fn copy_report(&self, i: usize, object: ObjectNumber) -> Option<CopyReport> {
         let behind = self.behind.get(i)?;
-        let render = self.known.version(behind.edge.copy(object)?).render;
+        let held = behind.edge.copy(object)?;
+        let render = self.known.version(held).render;
         let mut report = CopyReport {
             copy: Some(self.known.copy(object).clone()),
             render_hash: Bytes::copy_from_slice(&render),
@@ -83,11 +84,20 @@ impl Hub {
         };
         if is_workload(&self.known, object) {
             let n = u64::from(self.first) + i as u64;
-            let key = n.wrapping_mul(1_000_003) + u64::from(object);
-            let fails = self.load.happens("fails", key, self.load.failing);
-            report.status = workload_status(self.load.seed, n, behind.edge.phase, fails).into();
+            let ready = self.ready_replicas(i, held);
+            report.status = workload_status(self.load.seed, n, held.phase, ready).into();
         }
         Some(report)
+    }
+
+    /// Of the two replicas of a workload. An odd phase has one fewer: what a real workload does while it is moved.
+    pub(super) fn ready_replicas(&self, i: usize, held: Held) -> u64 {
+        let n = u64::from(self.first) + i as u64;
+        let key = n.wrapping_mul(1_000_003) + u64::from(held.object);
+        match self.load.happens("fails", key, self.load.failing) {
+            true => 0,
+            false => 2 - u64::from(held.phase % 2),
+        }
     }
 }
 
@@ -96,7 +106,7 @@ pub(super) fn is_workload(known: &Known, object: ObjectNumber) -> bool {
 }
 
 /// A Deployment's status with times and names of its own, about a kilobyte.
-fn workload_status(seed: u64, n: u64, phase: u32, fails: bool) -> String {
+fn workload_status(seed: u64, n: u64, phase: u8, ready: u64) -> String {
     let second = dice(seed, "second", n + u64::from(phase)) % 86_400;
     let at = format!(
         "2026-11-21T{:02}:{:02}:{:02}Z",
@@ -109,8 +119,6 @@ fn workload_status(seed: u64, n: u64, phase: u32, fails: bool) -> String {
         dice(seed, "pod", n) & 0xff_ffff_ffff,
         dice(seed, "pod", n + u64::from(phase)) & 0xf_ffff
     );
-    // An odd phase has one replica fewer: what a real workload does while it is moved.
-    let ready = if fails { 0 } else { 2 - phase % 2 };
     let condition = |kind: &str, status: bool, reason: &str| {
         serde_json::json!({"type": kind, "status": if status { "True" } else { "False" }, "reason": reason,
             "lastUpdateTime": at, "lastTransitionTime": at,
@@ -121,7 +129,7 @@ fn workload_status(seed: u64, n: u64, phase: u32, fails: bool) -> String {
         "unavailableReplicas": 2 - ready,
         "conditions": [
             condition("Available", ready > 0, if ready > 0 { "MinimumReplicasAvailable" } else { "MinimumReplicasUnavailable" }),
-            condition("Progressing", !fails, if fails { "ProgressDeadlineExceeded" } else { "NewReplicaSetAvailable" }),
+            condition("Progressing", ready > 0, if ready > 0 { "NewReplicaSetAvailable" } else { "ProgressDeadlineExceeded" }),
         ],
     })
     .to_string()

@@ -57,7 +57,12 @@ pub struct Expected {
     by_policy: Vec<Vec<u32>>,
     objects: Vec<Object>,
     customizers: Vec<Customizer>,
+    /// The policies' uids.
+    policies: Vec<String>,
 }
+
+/// Per region: copies, and the sum of their ready replicas.
+pub type Regions = BTreeMap<String, (u64, u64)>;
 
 #[derive(Debug)]
 struct Object {
@@ -140,6 +145,39 @@ impl Expected {
             by_policy,
             objects,
             customizers,
+            policies: shown
+                .policies
+                .iter()
+                .map(|p| text(p, "/metadata/uid").to_owned())
+                .collect(),
+        }
+    }
+
+    /// What the load's StatusCollector should show of each object under each policy, by the name of the CombinedStatus: a recount of what destinations said last of ready replicas.
+    pub fn combine<'a>(
+        &self,
+        places: &[Place],
+        said: impl Iterator<Item = (u32, Vec<(&'a str, u64)>)>,
+        combined: &mut BTreeMap<String, Regions>,
+    ) {
+        for (n, said) in said {
+            let said: HashMap<&str, u64> = said.into_iter().collect();
+            let region = places[n as usize]
+                .labels
+                .get("region")
+                .map_or("", String::as_str);
+            for policy in &self.by_place[n as usize] {
+                for object in &self.by_policy[*policy as usize] {
+                    let uid = self.objects[*object as usize].uid.as_str();
+                    if let Some(ready) = said.get(uid) {
+                        let name = format!("{uid}.{}", self.policies[*policy as usize]);
+                        let regions = combined.entry(name).or_default();
+                        let (copies, sum) = regions.entry(region.to_owned()).or_default();
+                        *copies += 1;
+                        *sum += ready;
+                    }
+                }
+            }
         }
     }
 
@@ -220,6 +258,26 @@ impl Counts {
     }
 }
 
+/// What a CombinedStatus shows of the load's StatusCollector.
+pub fn regions(combined: &Value) -> Regions {
+    let rows = combined
+        .pointer("/results/0/rows")
+        .and_then(Value::as_array);
+    let number =
+        |row: &Value, at: &str| text(row, at).parse::<f64>().map_or(u64::MAX, |f| f as u64);
+    let read = |row: &Value| {
+        let region = text(row, "/columns/0/string").to_owned();
+        (
+            region,
+            (
+                number(row, "/columns/1/float"),
+                number(row, "/columns/2/float"),
+            ),
+        )
+    };
+    rows.into_iter().flatten().map(read).collect()
+}
+
 /// The objects that a policy selects, and the Namespaces that come along.
 fn bundle(policy: &Value, objects: &[Value]) -> Vec<u32> {
     let clauses = policy.pointer("/spec/downsync").and_then(Value::as_array);
@@ -292,5 +350,16 @@ mod tests {
             unreported: 1,
         };
         assert_eq!((counts[0], counts[0].expected()), (recounted, 2));
+        let mut combined = BTreeMap::new();
+        expected.combine(
+            &shown.places,
+            [(0, vec![("u1", 2)]), (1, vec![("u1", 1)])].into_iter(),
+            &mut combined,
+        );
+        let named = json!({"results": [{"rows": [{"columns": [{"string": ""}, {"float": "1"}, {"float": "2"}]}]}]});
+        assert_eq!(
+            combined,
+            BTreeMap::from([("u1.".to_owned(), regions(&named))])
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Whether everything is as the oracle says, and what it took.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -7,14 +8,17 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{PAYLOAD, Run};
-use crate::api::POLICIES;
+use crate::api::{self, COMBINED, POLICIES};
 use crate::center::{self, Usage};
 use crate::hub::Shared;
 use crate::load::Load;
-use crate::oracle::{Counts, Expected};
+use crate::oracle::{self, Counts, Expected, Regions};
 
 /// How many faults of one sort are named.
 pub(super) const EXAMPLES: usize = 5;
+
+/// How long what is computed may take to be shown.
+const SHOWN_WITHIN: Duration = Duration::from_secs(60);
 
 impl Run {
     /// What is wrong at a hub's connected destinations; at most `most` examples.
@@ -63,7 +67,50 @@ impl Run {
                 self.report.fault(format!("{when}: {count} {what}"));
             }
         }
-        self.counts(when, &expected).await
+        self.counts(when, &expected).await?;
+        self.summaries(when, &expected).await
+    }
+
+    /// Every CombinedStatus equals a recount.
+    async fn summaries(&mut self, when: &str, expected: &Expected) -> anyhow::Result<()> {
+        let mut recount: BTreeMap<String, Regions> = BTreeMap::new();
+        for hub in &self.hubs {
+            expected.combine(&self.places, hub.lock().ready(), &mut recount);
+        }
+        let deadline = Instant::now() + SHOWN_WITHIN;
+        loop {
+            let shown = api::list(&self.center.at(PAYLOAD), COMBINED).await?;
+            let name = |c: &Value| {
+                c["metadata"]["name"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            let shown: BTreeMap<String, Regions> = shown
+                .iter()
+                .map(|c| (name(c), oracle::regions(c)))
+                .filter(|(_, regions)| !regions.is_empty())
+                .collect();
+            if shown == recount {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let differ = recount
+                    .iter()
+                    .find(|(name, regions)| shown.get(*name) != Some(regions));
+                let differ = differ.map(|(name, regions)| {
+                    format!("{name} shows {:?}; a recount {regions:?}", shown.get(name))
+                });
+                self.report.fault(format!(
+                    "{when}: {} summaries are shown, {} counted; {}",
+                    shown.len(),
+                    recount.len(),
+                    differ.unwrap_or_default(),
+                ));
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
     }
 
     /// Every policy's counts equal a recount of what all destinations, the absent ones too, have reported.
@@ -78,7 +125,7 @@ impl Run {
                 all.unreported += part.unreported;
             }
         }
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + SHOWN_WITHIN;
         // The order of a list is that of names, and so is the order of the plans.
         for (plan, should) in self.plans.clone().iter().zip(recount) {
             let path = format!("{POLICIES}/{}", plan.name);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::api::{self, CLUSTERS, CUSTOMIZERS, POLICIES};
+use crate::api::{self, CLUSTERS, COLLECTORS, CUSTOMIZERS, POLICIES};
 use crate::center::Center;
 use crate::hub::{Shared, Tally};
 use crate::load::{Load, PolicyPlan};
@@ -208,6 +208,7 @@ impl Run {
         if let Some(customizer) = load.customizer() {
             client.post(CUSTOMIZERS, &customizer).await?;
         }
+        client.post(COLLECTORS, &Load::collector()).await?;
         let began = Instant::now();
         let inventory = INVENTORY;
         let policies = plans
