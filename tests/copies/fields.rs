@@ -165,6 +165,8 @@ fn an_immutable_field_is_an_error_or_a_replacement() {
         .apply("root:p", &(changed.clone() + &binding("edit", "")));
     let status = policy_says(&fleet.center, "root:p", "a", "Immutable");
     assert!(status["problems"].is_array(), "{status}");
+    let remedy = "edge.atoll.dev/replace";
+    assert!(status.to_string().contains(remedy), "{status}");
     policy_says(&fleet.center, "root:p", "a", "roleRef");
     assert_eq!([uid(&deployments), uid(&bindings)], before);
     fleet.center.apply(

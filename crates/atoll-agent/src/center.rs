@@ -128,11 +128,12 @@ impl Center {
                     return Err(error);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, again_in = ?pause, "no session with the center; the edge goes on with what it last heard");
-                    match error {
-                        CenterError::NotNow { pause, .. } => pause,
+                    let wait = match &error {
+                        CenterError::NotNow { pause, .. } => *pause,
                         _ => pause,
-                    }
+                    };
+                    tracing::warn!(%error, again_in = ?wait, "no session with the center; the edge goes on with what it last heard");
+                    wait
                 }
             };
             tokio::time::sleep(wait).await;

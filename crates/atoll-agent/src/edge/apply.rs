@@ -326,6 +326,13 @@ impl Edge {
                     "deleted, to be made anew with the changed immutable field",
                 ))
             }
+            Err(refusal) if refusal.error == ErrorKind::Immutable => {
+                let remedy = "to have the copy deleted and made anew, annotate the object with edge.atoll.dev/replace=true";
+                Err(Refusal::new(
+                    ErrorKind::Immutable,
+                    format!("{}; {remedy}", refusal.message),
+                ))
+            }
             Err(refusal) => Err(refusal),
         }
     }
