@@ -108,6 +108,14 @@ impl Values {
         self.slot(id)?.projection.as_ref()
     }
 
+    /// A value, shared with the columns when one of them holds it already.
+    pub fn share(&self, value: Reported) -> Arc<Reported> {
+        match self.ids.get_key_value(&value) {
+            Some((held, _)) => held.clone(),
+            None => Arc::new(value),
+        }
+    }
+
     /// How many distinct values are in use.
     pub fn len(&self) -> usize {
         self.ids.len()

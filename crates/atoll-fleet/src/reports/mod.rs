@@ -19,7 +19,7 @@ use atoll_placement::Destinations;
 use atoll_placement::place::ObjectIndex;
 use atoll_store::{AppendError, Revision, Write};
 use atoll_wire::ToAgent;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 pub(crate) use batch::Change;
@@ -51,14 +51,23 @@ pub(crate) struct Batch {
     pub(crate) to: mpsc::UnboundedSender<ToAgent>,
 }
 
+/// Batches that wait, and the room that they take until they are answered.
+type Waiting = (Batch, OwnedSemaphorePermit);
+
 /// Where sessions hand reports in.
 #[derive(Clone)]
-pub(crate) struct Reports(mpsc::Sender<Batch>);
+pub(crate) struct Reports {
+    inbox: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
+}
 
 impl Reports {
     /// Waits for room: a flood from one edge slows that edge.
     pub(crate) async fn send(&self, batch: Batch) -> Result<(), ()> {
-        self.0.send(batch).await.map_err(|_| ())
+        let changes = batch.changes.len().clamp(1, MOST_CHANGES);
+        let room = self.room.clone().acquire_many_owned(changes as u32);
+        let room = room.await.map_err(drop)?;
+        self.inbox.send((batch, room)).await.map_err(drop)
     }
 }
 
@@ -76,7 +85,7 @@ struct Prepared {
 /// The task that writes reports.
 pub(crate) struct Reporter {
     shared: Arc<Shared>,
-    inbox: mpsc::Receiver<Batch>,
+    inbox: mpsc::Receiver<Waiting>,
     position: ReportPosition,
     last_append: Instant,
 }
@@ -95,7 +104,11 @@ impl Reporter {
                 position,
                 last_append,
             },
-            Reports(sender),
+            Reports {
+                inbox: sender,
+                // One batch being written, and another one on its way.
+                room: Arc::new(Semaphore::new(2 * MOST_CHANGES)),
+            },
         )
     }
 
@@ -147,15 +160,16 @@ impl Reporter {
         }
     }
 
-    async fn write(&mut self, first: Batch) -> Result<(), AppendError> {
-        let mut size = first.changes.len();
-        let mut batches = vec![first];
+    async fn write(&mut self, first: Waiting) -> Result<(), AppendError> {
+        let mut size = first.0.changes.len();
+        let (mut batches, mut rooms) = (vec![first.0], vec![first.1]);
         let due = self.last_append + PACE;
         while size < MOST_CHANGES {
             match tokio::time::timeout_at(due, self.inbox.recv()).await {
-                Ok(Some(batch)) => {
+                Ok(Some((batch, room))) => {
                     size += batch.changes.len();
                     batches.push(batch);
+                    rooms.push(room);
                 }
                 Ok(None) | Err(_) => break,
             }
@@ -167,6 +181,7 @@ impl Reporter {
             // A session that ended meanwhile needs no answer.
             let _ = batch.to.send(batch.answer);
         }
+        drop(rooms);
         if self.position.last >= self.position.folded + FOLD_FROM {
             self.fold().await?;
         }

@@ -1,6 +1,5 @@
 //! What an agent reports, as changes for the log. An edge speaks only of what is placed on it.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use atoll_placement::columns::{Reported, Seen, UNKNOWN};
@@ -53,7 +52,11 @@ impl Stream {
                     changes.push(Change {
                         destination: *destination,
                         object: index,
-                        value: Some(Arc::new(reported(&world, index, desired, copy, seen))),
+                        value: Some(
+                            world
+                                .values
+                                .share(reported(&world, index, desired, copy, seen)),
+                        ),
                         render,
                         looks: world.looks,
                         raw: shown.then(|| copy.status.clone()),

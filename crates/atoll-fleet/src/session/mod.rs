@@ -37,6 +37,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream as Inbound;
 use tonic::Status;
 
+use listen::{Heard, Inbox};
 use logical::{Address, Logical, Mode, Sent};
 pub(crate) use open::{About, Sessions};
 use open::{Fetch, Handle};
@@ -101,7 +102,7 @@ pub(crate) async fn serve<S>(
     S: Inbound<Item = Result<ToCenter, Status>> + Unpin,
 {
     let uid = identity.destination.clone();
-    let (inbox, said) = mpsc::channel(listen::INBOX);
+    let (inbox, said) = Inbox::new();
     let outcome = tokio::select! {
         outcome = converse(shared, reports, identity, said, &out) => outcome,
         () = listen::listen(&mut inbound, inbox, SILENCE_LIMIT) => Err(End(None)),
@@ -116,7 +117,7 @@ async fn converse(
     shared: Arc<Shared>,
     reports: Reports,
     identity: AgentIdentity,
-    mut said: mpsc::Receiver<ToCenter>,
+    mut said: mpsc::Receiver<Heard>,
     out: &Outgoing,
 ) -> Result<(), End> {
     // Who opens a stream is looked up with its first message: an agent that says nothing costs nothing.
@@ -164,7 +165,7 @@ async fn converse(
 }
 
 /// A message and those that arrived already.
-fn and_what_is_there(first: ToCenter, said: &mut mpsc::Receiver<ToCenter>) -> Vec<ToCenter> {
+fn and_what_is_there(first: Heard, said: &mut mpsc::Receiver<Heard>) -> Vec<Heard> {
     let mut messages = vec![first];
     while messages.len() < AT_ONCE {
         // What ends the stream shows again when the next message is waited for.
@@ -243,9 +244,10 @@ impl Stream {
     }
 
     /// Takes in messages in their order; first words of several destinations that follow each other together.
-    async fn take_in(&mut self, messages: Vec<ToCenter>) -> Result<(), End> {
+    async fn take_in(&mut self, messages: Vec<Heard>) -> Result<(), End> {
         let mut hellos = Vec::new();
-        for message in messages {
+        for heard in messages {
+            let (message, _room) = heard.into_parts();
             let ToCenter {
                 destination,
                 message,
