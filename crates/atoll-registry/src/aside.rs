@@ -9,9 +9,14 @@ pub(crate) fn twice<T>(small: u64, whole: u64, mut work: impl FnMut(u64) -> (T, 
     if !exhausted || small >= whole {
         return done;
     }
+    long(|| work(whole).0)
+}
+
+/// Does work that may be long, out of the way of other requests.
+pub(crate) fn long<T>(work: impl FnOnce() -> T) -> T {
     let flavor = Handle::try_current().map(|handle| handle.runtime_flavor());
     match flavor {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(|| work(whole).0),
-        _ => work(whole).0,
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }

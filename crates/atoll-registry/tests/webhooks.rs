@@ -347,3 +347,48 @@ async fn bad_configurations_name_the_field() {
         assert!(status.message.contains(says), "{}", status.message);
     }
 }
+
+#[tokio::test]
+async fn a_webhook_changes_only_what_the_request_may_change() {
+    let spoil = json!({"allowed": true, "patch": [
+        {"op": "add", "path": "/status", "value": {"replicas": 9}},
+        {"op": "add", "path": "/metadata/uid", "value": "mine"},
+        {"op": "add", "path": "/metadata/labels", "value": {"seen": "yes"}},
+        {"op": "replace", "path": "/spec/color", "value": "blue"}]});
+    let (w, _) = world(&[("spoil", spoil)]).await;
+    w.at("u1", "apiextensions.k8s.io/v1/customresourcedefinitions")
+        .create(crd("widgets", "Widget"))
+        .await
+        .unwrap();
+    let rules = json!([{"apiGroups": ["example.dev"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["widgets", "widgets/status"]}]);
+    let at = w.at("u1/default", "example.dev/v1/widgets");
+    let made = at
+        .create(json!({"metadata": {"name": "before"}, "spec": {"size": 3, "color": "red"}}))
+        .await
+        .unwrap();
+    configure(
+        &w,
+        "u1",
+        "mutating",
+        vec![hook("spoil", json!({"rules": rules}))],
+    )
+    .await;
+    let new = at
+        .create(json!({"metadata": {"name": "new"}, "spec": {"size": 3, "color": "red"}}))
+        .await
+        .unwrap();
+    assert_eq!(
+        (&new["spec"]["color"], new.get("status")),
+        (&json!("blue"), None)
+    );
+    assert_ne!(new["metadata"]["uid"], "mine");
+    let status = w.at("u1/default", "example.dev/v1/widgets/status");
+    let mut changed = made.clone();
+    changed["status"] = json!({"replicas": 1});
+    let after = status.update(changed).await.unwrap();
+    assert_eq!(
+        after["spec"], made["spec"],
+        "a request about status changes no spec"
+    );
+    assert_eq!(after["status"]["replicas"], 9, "but its status");
+}

@@ -28,18 +28,19 @@ use crate::write::attempt::Attempt;
 /// The group of everything that configures admission, quotas aside. Its kinds are never subject to it.
 pub(crate) const GROUP: &str = "admissionregistration.k8s.io";
 
-/// Lets what was configured change an object that is about to be validated.
+/// Lets what was configured change an object that is about to be validated. False when it certainly did not.
 pub(crate) async fn mutate(
     attempt: &mut Attempt<'_>,
     action: Action,
     object: &mut Value,
     old: Option<&Value>,
-) -> Result<(), Status> {
+) -> Result<bool, Status> {
     match plan::of(attempt)? {
         Some(plan) if !plan.mutating_webhooks.is_empty() => {
-            webhook::mutate(attempt, &plan, action, object, old).await
+            webhook::mutate(attempt, &plan, action, object, old).await?;
+            Ok(true)
         }
-        _ => Ok(()),
+        _ => Ok(false),
     }
 }
 

@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use super::GROUP;
 use super::policy::Policy;
-use super::row::{AdmissionRow, Family, admission_key};
+use super::row::{AdmissionRow, Family};
 use super::webhook::Hook;
-use crate::{ClusterName, read::read_error, read::row, write::attempt::Attempt};
+use crate::{ClusterName, read::row, write::attempt::Attempt};
 
 /// Everything configured in a logical cluster.
 #[derive(Debug, Default)]
@@ -54,8 +54,7 @@ pub(crate) fn of(attempt: &Attempt<'_>) -> Result<Option<Arc<Plan>>, Status> {
     if exempt {
         return Ok(None);
     }
-    let key = admission_key(&attempt.place.cluster);
-    let Some(version) = attempt.snapshot.get(&key).map_err(read_error)? else {
+    let Some(version) = attempt.admission_row()? else {
         return Ok(None);
     };
     let plans = &flow.registry.inner.plans;
@@ -64,7 +63,8 @@ pub(crate) fn of(attempt: &Attempt<'_>) -> Result<Option<Arc<Plan>>, Status> {
         return Ok(Some(plan));
     }
     let row = AdmissionRow::parse(&version.row)?;
-    let plan = compile(&*attempt.snapshot, &attempt.place.cluster, &row)?;
+    let (snapshot, cluster) = (&*attempt.snapshot, &attempt.place.cluster);
+    let plan = crate::aside::long(|| compile(snapshot, cluster, &row))?;
     let plan = Arc::new(plan);
     plans.insert(id.to_owned(), plan.clone());
     Ok(Some(plan))

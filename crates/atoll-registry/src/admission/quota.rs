@@ -205,7 +205,7 @@ pub(crate) async fn count_in(
     let resource = attempt.target.group_resource();
     let counted = (namespace.to_owned(), resource.to_string());
     let in_this = attempt.writes.iter().any(|write| *write.key() == key);
-    match attempt.snapshot.get(&key).map_err(read_error)? {
+    match attempt.admission_row()?.cloned() {
         None if !in_this => {
             // A quota that comes at this moment has counted this object.
             if change == Change::Goes {

@@ -3,7 +3,7 @@
 //! Whatever the decision rests on is either in the append's checks or does not matter; so a lost race is never an error
 //! to the client, only another attempt.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use atoll_kube::{
     Row, Status,
@@ -110,6 +110,7 @@ impl<'a> Flow<'a> {
             checks: Vec::new(),
             writes: Vec::new(),
             removes: None,
+            admission_row: OnceLock::new(),
         })
     }
 
@@ -142,9 +143,21 @@ pub(crate) struct Attempt<'a> {
     /// An object without dependents that this append removes: where its dependents would be found, and the garbage row
     /// that would be owed them.
     pub(crate) removes: Option<(Vec<u8>, Key)>,
+    /// The cluster's admission row, once it was looked for.
+    admission_row: OnceLock<Option<Version>>,
 }
 
 impl Attempt<'_> {
+    /// The row that says what admission is configured here; read once, and absent nearly everywhere.
+    pub(crate) fn admission_row(&self) -> Result<Option<&Version>, Status> {
+        if let Some(known) = self.admission_row.get() {
+            return Ok(known.as_ref());
+        }
+        let key = admission::row::admission_key(&self.place.cluster);
+        let found = self.snapshot.get(&key).map_err(read_error)?;
+        Ok(self.admission_row.get_or_init(|| found).as_ref())
+    }
+
     /// The key of an object of the call's resource in the call's namespace.
     pub(crate) fn key(&self, name: &str) -> Key {
         self.target.id.key(

@@ -221,7 +221,12 @@ async fn insert_once(
     );
     let place = attempt.place.kind;
     strategy::stamp_user(place, &attempt.target.served, &mut value, &flow.call.user);
-    admission::mutate(&mut attempt, Action::Create, &mut value, None).await?;
+    let status = value.get("status").cloned();
+    let changed = admission::mutate(&mut attempt, Action::Create, &mut value, None).await?;
+    if changed && attempt.target.served.version().subresources.status {
+        // It is written apart.
+        strategy::set_or_drop(&mut value, "status", status);
+    }
     attempt.admit(Operation::Create, None, &mut value).await?;
     let mut errors = strategy::validate_new(place, &attempt.target.served, &value);
     let warnings = &mut attempt.warnings;

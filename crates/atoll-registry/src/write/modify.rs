@@ -32,7 +32,7 @@ pub(crate) enum Changed<'a> {
     /// Done.
     Answer(Answer),
     /// There is nothing to change; here is the attempt that found out.
-    Missing(Attempt<'a>),
+    Missing(Box<Attempt<'a>>),
 }
 
 /// Changes the object that the call names, starting over as often as races are lost.
@@ -54,7 +54,7 @@ where
         let attempt = flow.begin(verb)?;
         let key = attempt.key(name);
         let Some(live) = attempt.live(&key)? else {
-            return Ok(Changed::Missing(attempt));
+            return Ok(Changed::Missing(Box::new(attempt)));
         };
         let proposal = propose(&attempt, &live)?;
         match modify_once(attempt, live, proposal, part, name).await {
@@ -92,8 +92,12 @@ async fn modify_once(
     if !proposal.recorded {
         attempt.with_record(|record| managed::on_update(record, old, &mut new));
     }
-    if part != Part::Main || flow.call.resource.subresource.is_none() {
-        admission::mutate(&mut attempt, Action::Update, &mut new, Some(old)).await?;
+    let whole = flow.call.resource.subresource.as_deref() != Some("scale");
+    if whole && admission::mutate(&mut attempt, Action::Update, &mut new, Some(old)).await? {
+        // What this request is not about stays out of reach of webhooks, too.
+        new = part.merge(old, new, &served);
+        meta::remove(&mut new, "resourceVersion");
+        strategy::carry_over(old, &mut new);
     }
     attempt
         .admit(Operation::Update, Some(old), &mut new)

@@ -58,7 +58,7 @@ pub(crate) async fn patch(
                 },
                 recorded: true,
             };
-            create::insert(&flow, Verb::Patch, attempt, &draft).await
+            create::insert(&flow, Verb::Patch, *attempt, &draft).await
         }
         Changed::Missing(attempt) => Err(Status::not_found(&attempt.target.group_resource(), name)),
     }

@@ -136,6 +136,17 @@ pub(crate) fn carry_over(old: &Value, new: &mut Value) {
     drop_cluster(meta::metadata_mut(new));
 }
 
+/// Makes a field of an object this, or takes it away.
+pub(crate) fn set_or_drop(object: &mut Value, field: &str, value: Option<Value>) {
+    let Some(fields) = object.as_object_mut() else {
+        return;
+    };
+    match value {
+        Some(value) => drop(fields.insert(field.to_owned(), value)),
+        None => drop(fields.remove(field)),
+    }
+}
+
 /// Takes away the annotation that is only ever shown, so that writing back what was read changes nothing.
 fn drop_cluster(metadata: &mut Map<String, Value>) {
     let Some(annotations) = metadata

@@ -41,7 +41,7 @@ pub(crate) async fn update(
             create::insert(
                 &flow,
                 Verb::Update,
-                attempt,
+                *attempt,
                 &Draft {
                     decoded,
                     recorded: false,
