@@ -115,6 +115,8 @@ fn load_destinations(
     rows: &DestinationRows,
 ) -> Result<Vec<(Destination, Revision)>, String> {
     let mut written = Vec::new();
+    // Few have one: most need not be looked up.
+    let mut configured: HashMap<String, HashMap<String, Revision>> = HashMap::new();
     for item in absorb
         .snapshot
         .range(&source::managed_clusters().family(), None)
@@ -123,27 +125,33 @@ fn load_destinations(
         let Some(parts) = ObjectKey::parse(&key) else {
             continue;
         };
+        if !configured.contains_key(parts.cluster) {
+            let found = reported::config_maps(absorb.snapshot, parts.cluster)?;
+            let found = found.into_iter().map(|(key, at)| (part(&key, 5), at));
+            configured.insert(parts.cluster.to_owned(), found.collect());
+        }
+        let config_at = configured
+            .get(parts.cluster)
+            .and_then(|c| c.get(parts.name));
         let value = source::control_value(
             &version.row,
             "cluster.open-cluster-management.io/v1",
             "ManagedCluster",
         )
         .map_err(text)?;
-        let config = source::config_of(absorb.snapshot, parts.cluster, parts.name).map_err(text)?;
+        let config = match config_at {
+            Some(_) => source::config_of(absorb.snapshot, parts.cluster, parts.name),
+            None => Ok(None),
+        };
+        let config = config.map_err(text)?;
         let state = source::registration(parts.cluster, &value, config.as_ref());
         match rows.get(&(parts.cluster.to_owned(), state.state.uid.to_string())) {
             Some(index) => {
-                written.push((*index, version.modified));
+                let at = config_at.copied().unwrap_or_default();
+                written.push((*index, version.modified.max(at)));
                 absorb.add_destination(*index, state);
             }
             None => absorb.pending.new_destinations.push(state),
-        }
-    }
-    let inventories: Vec<Arc<str>> = absorb.world.inventories.keys().cloned().collect();
-    for inventory in inventories {
-        for (key, at) in reported::config_maps(absorb.snapshot, &inventory)? {
-            let destination = absorb.world.destination(&inventory, &part(&key, 5));
-            written.extend(destination.map(|destination| (destination, at)));
         }
     }
     Ok(written)

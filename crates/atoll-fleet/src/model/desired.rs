@@ -13,6 +13,9 @@ use atoll_placement::{Destination, Destinations};
 
 use super::{Content, Cut, Entry, PolicyIndex, World};
 
+/// What a destination has of a policy, and what it may have had: the newest first; `None`: nothing.
+type Steps = (Option<Arc<Cut>>, Vec<Option<Arc<Cut>>>);
+
 /// How many earlier revisions of a policy are tried to find out what a destination has.
 const EARLIER: usize = 2;
 /// How many combinations of them.
@@ -123,7 +126,7 @@ impl World {
         let leaving: BTreeSet<ObjectIndex> =
             self.tombstones.at(destination).map(|t| t.object).collect();
         // Of each policy: what it has now, and what it may have had, the newest first.
-        let mut known: Vec<(Option<Arc<Cut>>, Vec<Option<Arc<Cut>>>)> = Vec::new();
+        let mut known: Vec<Steps> = Vec::new();
         for policy in policies.filter_map(|p| self.policies.get(p)) {
             let now = policy.at(destination);
             let older = policy.revisions.iter().rev();
