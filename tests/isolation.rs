@@ -387,6 +387,28 @@ fn a_workspace_one_may_not_enter_is_like_one_that_is_not_there() {
             assert_eq!(shown(found, &place_there), shown(absent, &place_absent));
         }
 
+        let reading = |workspace: &str| {
+            let place = format!("/services/fleet/{workspace}");
+            let asks: Vec<Ask> = [
+                "history?policy=p",
+                "copies",
+                "explain?resource=configmaps&name=target",
+                "desired?destination=d",
+            ]
+            .iter()
+            .map(|question| Ask::get(&format!("{place}/{question}")))
+            .collect();
+            (house.ann.send_all(&asks), workspace.to_owned())
+        };
+        let ((found, there), (absent, nowhere)) =
+            (reading(&format!("root:{other}")), reading("root:nowhere"));
+        for (found, absent) in found.iter().zip(&absent) {
+            let shown =
+                |reply: &Reply, place: &str| (reply.code, reply.text.replace(place, "PLACE"));
+            assert_eq!(found.code, 403, "{}", found.text);
+            assert_eq!(shown(found, &there), shown(absent, &nowhere));
+        }
+
         assert_eq!(
             before,
             contents(&house.admin, &place, &resources),

@@ -399,6 +399,9 @@ impl Engine {
     }
 
     fn tell_sessions(&mut self) {
+        for cluster in std::mem::take(&mut self.pending.shaped) {
+            self.shared.shapes.add(cluster);
+        }
         let asked = std::mem::take(&mut self.pending.asked);
         self.shared.sessions.wake(&asked);
         for index in &asked {

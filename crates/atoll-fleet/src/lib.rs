@@ -33,6 +33,7 @@ mod rollout;
 mod rows;
 mod service;
 mod session;
+mod shape_status;
 mod shared;
 mod signals;
 mod source;
@@ -147,6 +148,7 @@ impl Fleet {
             counted: watch::Sender::new(false),
             stale: Dirty::new(),
             upsync: Dirty::new(),
+            shapes: Dirty::new(),
             born_rows: tokio::sync::Mutex::new(()),
             figures: Figures::default(),
             abouts: Mutex::new(HashMap::new()),
@@ -169,6 +171,7 @@ impl Fleet {
         tasks.spawn(rollout::budgets::run(shared.clone()));
         tasks.spawn(returned::run(shared.clone()));
         tasks.spawn(upsync::run(shared.clone()));
+        tasks.spawn(shape_status::run(shared.clone()));
         tasks.spawn(lifecycle::run(
             shared.clone(),
             options.grace.unwrap_or(lifecycle::GRACE),

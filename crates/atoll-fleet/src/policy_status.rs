@@ -31,6 +31,7 @@ const MOST_NAMED: usize = 3;
 pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
         for index in shared.policy_status.take(SETTLE).await {
+            tell_shapes(&shared, index);
             if let Err(error) = write(&shared, index).await {
                 tracing::debug!(%error, policy = ?index, "a policy's status could not be written; it is tried again");
                 let shared = shared.clone();
@@ -40,6 +41,16 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 });
             }
         }
+    }
+}
+
+/// What shapes the copies of a policy's workspace may say something else, too.
+fn tell_shapes(shared: &Shared, index: PolicyIndex) {
+    let world = shared.world.read();
+    if let Some(policy) = world.policies.get(&index)
+        && world.shaping.contains_key(&*policy.cluster)
+    {
+        shared.shapes.add(policy.cluster.clone());
     }
 }
 

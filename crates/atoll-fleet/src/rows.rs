@@ -18,6 +18,7 @@
 //! | `folded` | – | up to which batch the columns are complete, and what was known of destinations then |
 //! | `returned` | object | whose `.status` we wrote, and so have to clear |
 //! | `consents` | policy | who wrote it last: whose permission placements use |
+//! | `born` | object that was born at an edge and came up | its body, and what was made of it (`upsync`) |
 //! | `farewells` | payload workspace | what happens to copies when it is deleted |
 //!
 //! An append may write one row of each family. Where several rows of one kind have to go into one append, what tells them apart is their identity component, which makes

@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) stale: Dirty<PolicyIndex>,
     /// Destinations whose born objects may have to become real ones, or cease to be.
     pub(crate) upsync: Dirty<Destination>,
+    /// Workspaces whose Customizers and CustomTransforms may have to say something else.
+    pub(crate) shapes: Dirty<Arc<str>>,
     /// Held by whoever writes rows of born objects: what an agent tells and what is made of it meet there.
     pub(crate) born_rows: tokio::sync::Mutex<()>,
     pub(crate) figures: Figures,

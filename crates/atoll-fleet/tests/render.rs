@@ -277,3 +277,28 @@ fn what_cannot_be_understood_is_refused() {
         );
     });
 }
+
+#[test]
+fn a_customizer_says_for_whom_it_acts() {
+    support::run(|directory| async move {
+        let center = Center::open(&directory).await;
+        for (name, site) in [("a1", "a"), ("a2", "a"), ("b1", "b")] {
+            center.destination(name, json!({"site": site})).await;
+        }
+        center.config("p1", "web", "1").await;
+        let spec = json!({"clusterSelectors": [{}], "downsync": [{"resources": ["configmaps"]}]});
+        center.policy("p1", "bp", spec).await;
+        let object = json!({"apiVersion": "edge.atoll.dev/v1alpha1", "kind": "Customizer", "metadata": {"name": "c"}, "spec": {
+            "clusterSelectors": [{"matchLabels": {"site": "a"}}], "targets": [{"resources": ["configmaps"]}], "patches": [{"merge": {"data": {"x": "y"}}}]}});
+        let resource = customizers();
+        center.client("p1").create(&resource, object).await.unwrap();
+        let says = |o: &Value| {
+            let status = &o["status"];
+            status["objects"] == 1
+                && status["clusters"] == 2
+                && status["failing"] == 0
+                && status["observedGeneration"] == 1
+        };
+        center.object_when("p1", &resource, None, "c", says).await;
+    });
+}

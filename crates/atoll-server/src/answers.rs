@@ -54,8 +54,7 @@ impl Front {
     /// Answers a question.
     pub(crate) async fn question<B>(
         &self,
-        answers: &dyn Answers,
-        rest: &[String],
+        (answers, rest): (&dyn Answers, &[String]),
         request: (&http::request::Parts, B),
         user: Arc<UserInfo>,
         accept: &Accept,

@@ -84,7 +84,7 @@ impl Front {
         let (name, rest) = segments.split_first().ok_or_else(Status::no_such_path)?;
         if let Some(answers) = self.answers.iter().find(|answers| answers.name() == name) {
             return self
-                .question(answers.as_ref(), rest, request, user, accept, query, seen)
+                .question((answers.as_ref(), rest), request, user, accept, query, seen)
                 .await;
         }
         let (parts, _) = request;

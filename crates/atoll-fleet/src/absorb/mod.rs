@@ -48,6 +48,8 @@ pub(crate) struct Pending {
     pub(crate) returned: BTreeSet<ObjectIndex>,
     /// Rows that nobody needs any more.
     pub(crate) obsolete: Vec<Key>,
+    /// Workspaces whose Customizers or CustomTransforms changed.
+    pub(crate) shaped: BTreeSet<Arc<str>>,
     /// Destinations of which a policy asks something else now.
     pub(crate) asked: Destinations,
     /// Workspaces all of whose objects have to be tested against one policy.

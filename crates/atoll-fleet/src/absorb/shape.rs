@@ -40,6 +40,7 @@ impl Absorb<'_> {
             None => None,
         };
         let value = value.filter(|v| !meta::is_deleting(v));
+        self.pending.shaped.insert(parts.cluster.into());
         let name = parts.name.to_owned();
         let shaping = self.world.shaping.entry(parts.cluster.to_owned());
         let shaping = shaping.or_default();
@@ -66,6 +67,14 @@ impl Absorb<'_> {
             },
             (Some(spec), false) => match Customizer::parse(&name, spec, &mut self.world.layers) {
                 Ok(parsed) => {
+                    // Its status changed, or its labels: it does what it did.
+                    let same = shaping.customizers.get(&name).is_some_and(|old| {
+                        (old.priority, &old.targets, old.layer.id())
+                            == (parsed.priority, &parsed.targets, parsed.layer.id())
+                    });
+                    if same {
+                        return Ok(());
+                    }
                     shaping.customizers.insert(name, parsed);
                     None
                 }

@@ -31,7 +31,7 @@ pub(super) fn desired(reading: &Reading, asked: &Asked) -> Result<Value, Status>
             (Some(policy), Some(number)) => {
                 let (_, policy) = reading.policy(&world, asked, policy)?;
                 let (ordinal, cut) = revision(policy, number)?;
-                (joined(&[cut.clone()]), Some(ordinal))
+                (joined(std::slice::from_ref(cut)), Some(ordinal))
             }
             (Some(policy), None) => {
                 let (_, policy) = reading.policy(&world, asked, policy)?;

@@ -272,12 +272,7 @@ fn about_destination(
         match passed {
             Some(why) if told["assigned"] == false => why,
             // Chosen once, it stays while it may: only what would take it out counts.
-            Some((reason, _))
-                if matches!(
-                    reason,
-                    "OthersChosen" | "NotAccepted" | "Affinity" | "AntiAffinity"
-                ) =>
-            {
+            Some(("OthersChosen" | "NotAccepted" | "Affinity" | "AntiAffinity", _)) => {
                 return told;
             }
             Some(why) => why,
