@@ -45,6 +45,32 @@ fn every_destination_gets_what_the_oracle_expects() {
 }
 
 #[test]
+fn no_rollout_policy_lets_more_change_at_a_time_than_it_may() {
+    let answer = simulate(&[
+        "--destinations=300",
+        "--hubs=4",
+        "--policies=4",
+        "--objects=4-10",
+        "--copies=10",
+        "--rollouts=2",
+        "--failure-rate=0",
+        "--offline=0.03",
+        "--churn=1",
+    ]);
+    let report: Value = serde_json::from_str(&answer.expect()).unwrap();
+    assert_eq!(report["faults"], serde_json::json!([]));
+    let figures = report["figures"].as_array().unwrap();
+    let watched = figures
+        .iter()
+        .filter(|f| f["what"].as_str().unwrap().contains("at a time, policy-"));
+    assert_eq!(
+        watched.count(),
+        4,
+        "two policies, two changes: {figures:#?}"
+    );
+}
+
+#[test]
 fn a_directory_that_is_used_is_left_alone() {
     let scratch = scratch();
     std::fs::write(scratch.path().join("mine"), "precious").unwrap();

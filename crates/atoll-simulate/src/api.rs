@@ -15,6 +15,7 @@ const AT_ONCE: usize = 64;
 pub(crate) const CLUSTERS: &str = "/apis/cluster.open-cluster-management.io/v1/managedclusters";
 pub(crate) const COLLECTORS: &str = "/apis/control.kubestellar.io/v1alpha1/statuscollectors";
 pub(crate) const COMBINED: &str = "/apis/control.kubestellar.io/v1alpha1/combinedstatuses";
+pub(crate) const ROLLOUT_POLICIES: &str = "/apis/edge.atoll.dev/v1alpha1/rolloutpolicies";
 pub(crate) const CUSTOMIZERS: &str = "/apis/edge.atoll.dev/v1alpha1/customizers";
 pub(crate) const POLICIES: &str = "/apis/control.kubestellar.io/v1alpha1/bindingpolicies";
 

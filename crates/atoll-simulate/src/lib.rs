@@ -21,6 +21,7 @@ pub mod load;
 pub mod oracle;
 mod report;
 mod run;
+mod slots;
 
 pub use report::Report;
 pub use run::{Options, run};

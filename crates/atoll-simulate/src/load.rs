@@ -31,6 +31,8 @@ pub struct Load {
     pub copies: u32,
     /// Every so-manieth object differs per destination; 0: none does.
     pub templated_every: u32,
+    /// How many policies have a RolloutPolicy: so many destinations at a time as [`Load::at_once`] says.
+    pub rollouts: u32,
     /// The share of destinations for which Customizers make exceptions.
     pub exceptions: f64,
     /// The share of destinations that are away.
@@ -63,6 +65,8 @@ pub struct PolicyPlan {
     pub buckets: Vec<u64>,
     /// How it selects them.
     pub says: Says,
+    /// It has a RolloutPolicy.
+    pub staged: bool,
 }
 
 /// A pseudo-random number for a purpose (splitmix64 over what it is for).
@@ -172,6 +176,7 @@ impl Load {
                         2 => Says::Unfolded,
                         _ => Says::Labels,
                     },
+                    staged: p < self.rollouts,
                 }
             })
             .collect()
@@ -199,7 +204,7 @@ impl Load {
                 (everyone, json!([format!("{number} in [{}]", list(""))]))
             }
         };
-        json!({
+        let mut policy = json!({
             "apiVersion": "control.kubestellar.io/v1alpha1",
             "kind": "BindingPolicy",
             "metadata": {"name": plan.name},
@@ -212,7 +217,11 @@ impl Load {
                     "statusCollectors": [COLLECTOR],
                 }],
             },
-        })
+        });
+        if plan.staged {
+            policy["spec"]["rolloutPolicy"] = "simulated".into();
+        }
+        policy
     }
 
     /// The StatusCollector that all policies name: copies and their ready replicas, by region.
@@ -226,6 +235,23 @@ impl Load {
                 "combinedFields": [{"name": "copies", "type": "COUNT"}, {"name": "ready", "type": "SUM", "subject": "returned.status.readyReplicas"}],
                 "limit": 100,
             },
+        })
+    }
+
+    /// How many destinations of a policy with a RolloutPolicy change at a time.
+    pub fn at_once(&self) -> u32 {
+        (self.destinations / 20).max(2)
+    }
+
+    /// The RolloutPolicy. Whoever is away holds nobody up for long.
+    pub fn rollout_policy(&self) -> Option<Value> {
+        (self.rollouts > 0).then(|| {
+            json!({
+                "apiVersion": "edge.atoll.dev/v1alpha1",
+                "kind": "RolloutPolicy",
+                "metadata": {"name": "simulated"},
+                "spec": {"settle": "0s", "maxConcurrency": self.at_once(), "onFailure": "continue", "progressDeadline": "3s"},
+            })
         })
     }
 
@@ -316,6 +342,7 @@ mod tests {
             objects: (10, 200),
             copies: 50,
             templated_every: 10,
+            rollouts: 0,
             exceptions: 0.05,
             offline: 0.1,
             failing: 0.01,

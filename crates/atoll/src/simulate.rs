@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// One object in so many differs per destination; 0: none does.
     #[arg(long, default_value_t = 10, value_name = "N")]
     templated: u32,
+    /// How many policies have a RolloutPolicy that lets a twentieth of all destinations change at a time.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    rollouts: u32,
     /// The share of destinations for which a Customizer makes exceptions.
     #[arg(long, default_value_t = 0.05, value_name = "SHARE", value_parser = share)]
     exceptions: f64,
@@ -82,6 +85,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             objects: args.objects,
             copies: args.copies,
             templated_every: args.templated,
+            rollouts: args.rollouts,
             exceptions: args.exceptions,
             offline: args.offline,
             failing: args.failure_rate,

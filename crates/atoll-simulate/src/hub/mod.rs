@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use crate::edges::{Edge, Known, ObjectNumber, Version};
 use crate::load::Load;
 use crate::oracle::{self, Print};
+use crate::slots::Slots;
 
 mod reports;
 mod session;
@@ -51,6 +52,8 @@ pub(crate) struct Tally {
     pub(crate) refused: AtomicU64,
     /// Bodies that did not have the hash they were sent under.
     pub(crate) damaged: AtomicU64,
+    /// Who works on a change of a policy with a RolloutPolicy.
+    pub(crate) slots: Mutex<Slots>,
 }
 
 impl Tally {
@@ -270,6 +273,11 @@ impl Hub {
 
     fn disconnected(&mut self) {
         self.connected = false;
+        let behind = u32::try_from(self.behind.len()).unwrap_or(u32::MAX);
+        self.tally
+            .slots
+            .lock()
+            .forget(self.first..self.first + behind);
         for behind in &mut self.behind {
             if std::mem::take(&mut behind.edge.welcome) {
                 self.tally.welcomed.fetch_sub(1, Ordering::Relaxed);
@@ -336,6 +344,13 @@ impl Hub {
             Message::ReportAck(ack) => {
                 if let Some((handles, objects)) = self.unacknowledged.remove(&ack.sequence) {
                     Tally::add(&self.tally.acknowledged, handles.len() * objects.len());
+                    let mut slots = self.tally.slots.lock();
+                    for object in &objects {
+                        let name = &self.known.reference(*object).name;
+                        for handle in &handles {
+                            slots.ends(name, self.first + handle - 1);
+                        }
+                    }
                 }
             }
             Message::Refused(refused) => {
@@ -418,13 +433,18 @@ impl Hub {
             };
             let held = self.known.held(object, Version { render, print });
             Tally::add(&self.tally.items, handles.len());
+            let mut slots = self.tally.slots.lock();
+            let name = &self.known.reference(object).name;
             for handle in handles {
-                if let Some(behind) = self.behind.get_mut(*handle as usize - 1)
-                    && !behind.edge.take(held)
-                {
-                    Tally::add(&self.tally.repeated, 1);
+                let Some(behind) = self.behind.get_mut(*handle as usize - 1) else {
+                    continue;
+                };
+                match behind.edge.take(held) {
+                    true => slots.begins(name, self.first + handle - 1),
+                    false => Tally::add(&self.tally.repeated, 1),
                 }
             }
+            drop(slots);
             if is_workload(&self.known, object) {
                 workloads.push(object);
             } else {

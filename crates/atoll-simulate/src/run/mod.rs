@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::api::{self, CLUSTERS, COLLECTORS, CUSTOMIZERS, POLICIES};
+use crate::api::{self, CLUSTERS, COLLECTORS, CUSTOMIZERS, POLICIES, ROLLOUT_POLICIES};
 use crate::center::Center;
 use crate::hub::{Shared, Tally};
 use crate::load::{Load, PolicyPlan};
@@ -106,6 +106,7 @@ impl Run {
             ("share with exceptions", load.exceptions.to_string()),
             ("share away", load.offline.to_string()),
             ("share failing", load.failing.to_string()),
+            ("policies with a RolloutPolicy", load.rollouts.to_string()),
             ("rounds of churn", self.options.churn.to_string()),
             ("seed", load.seed.to_string()),
         ] {
@@ -205,6 +206,9 @@ impl Run {
             })
         });
         api::create_all(&client, objects).await?;
+        if let Some(policy) = load.rollout_policy() {
+            client.post(ROLLOUT_POLICIES, &policy).await?;
+        }
         if let Some(customizer) = load.customizer() {
             client.post(CUSTOMIZERS, &customizer).await?;
         }
@@ -288,6 +292,11 @@ impl Run {
         self.versions += 1;
         let version = self.versions;
         let load = self.load.clone();
+        let staged = self.plans.iter().filter(|p| p.staged);
+        self.tally
+            .slots
+            .lock()
+            .watch(staged.map(|p| p.name.as_str()));
         let before = self.tally.items.load(Ordering::Relaxed);
         let began = Instant::now();
         let patches: Vec<(String, Value)> = self
@@ -318,6 +327,7 @@ impl Run {
                 "destinations/s",
             );
             self.all_have(version).await?;
+            self.slots("after kill -9");
             let repeated = self.tally.repeated.load(Ordering::Relaxed) - again;
             self.report
                 .figure("sent again to who had it", repeated as f64, "copies");
@@ -330,6 +340,7 @@ impl Run {
             return Ok(());
         }
         self.all_have(version).await?;
+        self.slots(&format!("round {round}"));
         let items = self.tally.items.load(Ordering::Relaxed) - before;
         self.report.rate(
             &format!("round {round}: one object of each policy"),
@@ -338,6 +349,24 @@ impl Run {
             "copies/s",
         );
         Ok(())
+    }
+
+    /// No RolloutPolicy let more destinations change at a time than it may, by the destinations' own timeline.
+    fn slots(&mut self, when: &str) {
+        let limit = self.load.at_once() as usize;
+        let mut slots = self.tally.slots.lock();
+        let mut found: Vec<(&String, &usize)> = slots.most().iter().collect();
+        found.sort();
+        for (policy, most) in found {
+            let figure = format!("{when}: at a time, {policy} of {limit}");
+            self.report.figure(&figure, *most as f64, "destinations");
+            if *most > limit {
+                self.report.fault(format!(
+                    "{when}: {most} destinations of {policy} changed at a time, {limit} may"
+                ));
+            }
+        }
+        slots.watch(std::iter::empty());
     }
 
     /// Waits until the changed objects are at this version wherever they are connected.
