@@ -502,6 +502,67 @@ fn deletion_follows_owners_as_it_is_told() {
 }
 
 #[test]
+fn rules_and_policies_of_a_workspace_act_in_it_and_nowhere_else() {
+    let (_scratch, center) = center();
+    center.workspace("root", "load", "payload");
+    let definition = r#"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: webs.example.dev}
+spec:
+  group: example.dev
+  scope: Namespaced
+  names: {plural: webs, kind: Web}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            properties: {min: {type: integer}, max: {type: integer}}
+            x-kubernetes-validations: [{rule: self.min <= self.max, message: min must not be above max}]
+"#;
+    let web =
+        "apiVersion: example.dev/v1\nkind: Web\nmetadata: {name: w}\nspec: {min: 3, max: 2}\n";
+    let policy = r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: names}
+spec:
+  matchConstraints:
+    resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [configmaps]}]
+  validations: [{expression: "!object.metadata.name.startsWith('tmp')", message: no temporary things}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: names}
+spec: {policyName: names, validationActions: [Deny]}
+"#;
+    for path in ["root:u", "root:load"] {
+        center.apply(path, definition);
+        let refused = center
+            .kubectl_in(path, &["create", "-f", "-"], web)
+            .refused();
+        assert!(refused.contains("min must not be above max"), "{refused}");
+        center.apply(path, policy);
+    }
+    let refused = center
+        .kubectl("root:u", &["create", "configmap", "tmp-1"])
+        .refused();
+    let says = "configmaps \"tmp-1\" is forbidden: ValidatingAdmissionPolicy 'names' with binding 'names' denied request: no temporary things";
+    assert!(refused.contains(says), "{refused}");
+    for path in ["root", "root:load"] {
+        center
+            .kubectl(path, &["create", "configmap", "tmp-1"])
+            .expect();
+    }
+}
+
+#[test]
 fn what_is_not_enforced_yet_says_so() {
     let (_scratch, center) = center();
     let quota = "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: q}\nspec: {hard: {configmaps: \"1\"}}\n";
