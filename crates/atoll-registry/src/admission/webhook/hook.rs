@@ -98,12 +98,12 @@ impl Hook {
     /// What to ask of it about a request; `None` where it is not about it.
     pub(super) fn ask(&self, request: &Request<'_>) -> Result<Option<Asked>, Status> {
         let matched = self.matcher.matches(request);
-        let Some(version) = matched.map_err(|why| {
-            let resource = atoll_kube::GroupResource::new("", "namespaces");
-            let _ = why;
-            Status::not_found(&resource, request.namespace())
-        })?
-        else {
+        // A selector of namespaces needs the object's, which is gone.
+        let gone = |_| {
+            let namespaces = atoll_kube::GroupResource::new("", "namespaces");
+            Status::not_found(&namespaces, request.namespace())
+        };
+        let Some(version) = matched.map_err(gone)? else {
             return Ok(None);
         };
         if !self.conditions.is_empty() {
