@@ -55,6 +55,9 @@ impl Policy {
     }
 
     /// Cuts a revision and begins its run.
+    ///
+    /// Stages of the run before end with it: a destination that soaked in one is healthy at a revision that nobody else will get, so its slot is free by the soak time of the rest. It takes another
+    /// one for the new revision; no budget is exceeded, because nothing about it is disrupted in between.
     pub(super) fn cut(&mut self, cx: &mut Ctx<'_>, content: String, cause: Cause) -> Ordinal {
         let state = &mut self.state;
         state.config.latest += 1;
