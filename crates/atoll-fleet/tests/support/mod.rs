@@ -697,3 +697,8 @@ pub fn configs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
         .collect()
 }
+
+/// A policy: objects with this label `app`, where the label `site` is this.
+pub fn everything_labelled(app: &str, site: &str) -> serde_json::Value {
+    json!({"clusterSelectors": [{"matchLabels": {"site": site}}], "downsync": [{"objectSelectors": [{"matchLabels": {"app": app}}]}]})
+}
