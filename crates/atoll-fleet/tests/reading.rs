@@ -152,6 +152,27 @@ fn copies_come_in_pages_that_miss_none() {
         let spec = json!({"clusterSelectors": [{}], "downsync": [{"resources": ["configmaps"]}]});
         center.policy("p1", "bp", spec).await;
         center.status_when("p1", "bp", |s| counts(s)[0] == 21).await;
+        let (mut members, mut token) = (BTreeSet::new(), String::new());
+        loop {
+            let parameters = [
+                ("policy", "bp"),
+                ("limit", "3"),
+                ("continue", token.as_str()),
+            ];
+            let page = ask(&center, "destinations", &parameters, None)
+                .await
+                .unwrap();
+            assert_eq!(page["total"], 7);
+            for item in page["items"].as_array().unwrap() {
+                assert_eq!(item["revision"], 1);
+                assert!(members.insert(item["name"].to_string()), "twice: {item}");
+            }
+            match page["continue"].as_str() {
+                Some(next) => token = next.to_owned(),
+                None => break,
+            }
+        }
+        assert_eq!(members.len(), 7);
         for (filter, expected) in [
             (None, 21),
             (Some(("labelSelector", "app=b")), 7),

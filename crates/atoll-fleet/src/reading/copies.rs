@@ -113,6 +113,37 @@ pub(super) fn copies(reading: &Reading, asked: &Asked) -> Result<Value, Status> 
     Ok(answer)
 }
 
+/// The destinations that a policy has, by name, page by page in the order of their numbers.
+pub(super) fn destinations(reading: &Reading, asked: &Asked) -> Result<Value, Status> {
+    const MOST: u64 = 10_000;
+    let name = asked.need("policy")?;
+    let limit = asked.number("limit")?.filter(|n| *n > 0).unwrap_or(PAGE);
+    let limit = usize::try_from(limit.min(MOST)).unwrap_or(1);
+    let from = asked.number("continue")?.unwrap_or(0);
+    let from = u32::try_from(from).map_err(|_| Status::bad_request("continue key is not valid"))?;
+    let world = reading.shared.world.read();
+    let (_, policy) = reading.policy(&world, asked, name)?;
+    let mut rest = policy.assigned.clone();
+    rest.remove_range(..from);
+    let page: Vec<u32> = rest.iter().take(limit).collect();
+    let items = page.iter().map(|d| {
+        let destination = Destination(*d);
+        let revision = policy.at(destination).map(|(ordinal, _)| ordinal);
+        json!({"name": world.name_of(destination), "revision": revision})
+    });
+    let mut answer = json!({
+        "policy": name,
+        "total": policy.assigned.len(),
+        "items": items.collect::<Vec<_>>(),
+    });
+    if rest.len() > page.len() as u64
+        && let Some(last) = page.last()
+    {
+        answer["continue"] = (last + 1).to_string().into();
+    }
+    Ok(answer)
+}
+
 fn wanted<'a>(reading: &Reading, world: &World, asked: &'a Asked) -> Result<Wanted<'a>, Status> {
     let selector = |name: &str| -> Result<Option<LabelSelector>, Status> {
         let parsed = asked.get(name).map(LabelSelector::parse_query).transpose();

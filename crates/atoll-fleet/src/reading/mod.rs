@@ -120,13 +120,13 @@ impl Reading {
         match (asked.what.as_str(), asked.body.is_some()) {
             ("plan", true) => plan::plan(self, &asked).await,
             ("apply", true) => plan::apply(self, &asked).await,
-            ("explain" | "copies" | "history" | "diff" | "desired", false) => {
+            ("explain" | "copies" | "destinations" | "history" | "diff" | "desired", false) => {
                 let reading = self.clone();
                 let answered = tokio::task::spawn_blocking(move || reading.look(&asked)).await;
                 answered.map_err(|e| Status::internal(e.to_string()))?
             }
             ("plan" | "apply", false)
-            | ("explain" | "copies" | "history" | "diff" | "desired", true) => {
+            | ("explain" | "copies" | "destinations" | "history" | "diff" | "desired", true) => {
                 Err(Status::method_not_allowed())
             }
             _ => Err(Status::no_such_path()),
@@ -137,6 +137,7 @@ impl Reading {
         match asked.what.as_str() {
             "explain" => explain::explain(self, asked),
             "copies" => copies::copies(self, asked),
+            "destinations" => copies::destinations(self, asked),
             "history" => history::history(self, asked),
             "diff" => history::diff(self, asked),
             _ => desired::desired(self, asked),
