@@ -61,7 +61,8 @@ pub fn is_cluster_path(path: &str) -> bool {
     path.len() <= 2048 && path.split(':').all(is_path_segment)
 }
 
-fn is_path_segment(segment: &str) -> bool {
+/// Whether a workspace of this name can be reached by a path.
+pub(crate) fn is_path_segment(segment: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = segment.as_bytes();
     match (bytes.first(), bytes.last()) {

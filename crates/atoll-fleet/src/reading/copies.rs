@@ -178,8 +178,31 @@ fn wanted<'a>(reading: &Reading, world: &World, asked: &'a Asked) -> Result<Want
         name: asked.get("name"),
         labels: selector("labelSelector")?.unwrap_or_default(),
         destinations,
-        state: asked.get("state"),
+        state: asked.get("state").map(known_state).transpose()?,
     })
+}
+
+/// What copies can be asked for by.
+const STATES: [&str; 9] = [
+    "Current",
+    "Outdated",
+    "Failed",
+    "Unreported",
+    "BeingRemoved",
+    "BeingReleased",
+    "Healthy",
+    "Progressing",
+    "Degraded",
+];
+
+fn known_state(state: &str) -> Result<&str, Status> {
+    match STATES.contains(&state) {
+        true => Ok(state),
+        false => Err(Status::bad_request(format!(
+            "there is no state {state:?}: copies are {}",
+            STATES.join(", ")
+        ))),
+    }
 }
 
 impl Wanted<'_> {

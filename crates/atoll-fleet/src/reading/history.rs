@@ -7,6 +7,7 @@ use atoll_placement::Destinations;
 use atoll_placement::place::ObjectIndex;
 use atoll_placement::render::Around;
 use atoll_placement::render::compare::{Side, compare};
+use atoll_placement::rollout::PolicyId;
 use serde_json::{Value, json};
 
 use super::plan::classes::{self, Naming};
@@ -20,7 +21,10 @@ pub(super) const MOST_RENDERS: usize = 2000;
 pub(super) fn history(reading: &Reading, asked: &Asked) -> Result<Value, Status> {
     let name = asked.need("policy")?;
     let world = reading.shared.world.read();
-    let (_, policy) = reading.policy(&world, asked, name)?;
+    let (index, policy) = reading.policy(&world, asked, name)?;
+    let rollout = world.control.engine.state(PolicyId(index.0));
+    // What was changed and is no revision yet.
+    let pending = rollout.is_some_and(|state| state.head.pending.is_some());
     let revisions = policy.revisions.iter().rev().map(|(ordinal, state)| {
         let short: String = state.cut.content.chars().take(12).collect();
         json!({
@@ -31,7 +35,7 @@ pub(super) fn history(reading: &Reading, asked: &Asked) -> Result<Value, Status>
             "destinations": state.assigned.len(),
         })
     });
-    Ok(json!({"policy": name, "revisions": revisions.collect::<Vec<_>>()}))
+    Ok(json!({"policy": name, "pending": pending, "revisions": revisions.collect::<Vec<_>>()}))
 }
 
 /// A kept revision by its number, `newest`, or `previous`.

@@ -268,50 +268,64 @@ impl Query {
             options.propagation = Some(orphaning(self.flag("orphanDependents")));
         }
         if !body.is_empty() {
-            let value: Value = serde_json::from_slice(body).map_err(|error| {
+            let unreadable = |error: serde_json::Error| {
                 Status::bad_request(format!("the body is no DeleteOptions: {error}"))
-            })?;
-            merge_delete_body(&mut options, &value)?;
+            };
+            // Through a value: a list of fields in their order is no object.
+            let value: serde_json::Map<String, Value> =
+                serde_json::from_slice(body).map_err(unreadable)?;
+            let body = serde_json::from_value(Value::Object(value)).map_err(unreadable)?;
+            merge_delete_body(&mut options, body)?;
         }
         Ok(options)
     }
 }
 
-fn merge_delete_body(options: &mut DeleteOptions, body: &Value) -> Result<(), Status> {
-    let text = |pointer: &str| {
-        body.pointer(pointer)
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
+/// DeleteOptions as a body spells them. A field of the wrong type is an error: whoever wrote it meant it, a dry run most of all.
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct DeleteBody {
+    kind: Option<String>,
+    grace_period_seconds: Option<i64>,
+    preconditions: Option<Preconditions>,
+    orphan_dependents: Option<bool>,
+    propagation_policy: Option<String>,
+    dry_run: Option<Vec<String>>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Preconditions {
+    uid: Option<String>,
+    resource_version: Option<String>,
+}
+
+fn merge_delete_body(options: &mut DeleteOptions, body: DeleteBody) -> Result<(), Status> {
     if let Some(kind) = body
-        .get("kind")
-        .and_then(Value::as_str)
-        .filter(|kind| *kind != "DeleteOptions")
+        .kind
+        .filter(|kind| !kind.is_empty() && kind != "DeleteOptions")
     {
         return Err(Status::bad_request(format!(
             "the body of a delete must be DeleteOptions, but is {kind:?}"
         )));
     }
-    options.uid = text("/preconditions/uid").filter(|uid| !uid.is_empty());
-    options.resource_version =
-        text("/preconditions/resourceVersion").filter(|version| !version.is_empty());
-    if let Some(policy) = body.get("propagationPolicy").and_then(Value::as_str) {
-        options.propagation = propagation(policy)?;
-    } else if let Some(orphan) = body.get("orphanDependents").and_then(Value::as_bool) {
+    let conditions = body.preconditions.unwrap_or_default();
+    options.uid = conditions.uid.filter(|uid| !uid.is_empty());
+    options.resource_version = conditions
+        .resource_version
+        .filter(|version| !version.is_empty());
+    if let Some(policy) = body.propagation_policy {
+        options.propagation = propagation(&policy)?;
+    } else if let Some(orphan) = body.orphan_dependents {
         options.propagation = Some(orphaning(orphan));
     }
-    if let Some(seconds) = body.get("gracePeriodSeconds").and_then(Value::as_i64) {
+    if let Some(seconds) = body.grace_period_seconds {
         options.grace_period_seconds = Some(seconds);
     }
-    for value in body
-        .get("dryRun")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
+    for value in body.dry_run.unwrap_or_default() {
         match value.as_str() {
-            Some("All") => options.dry_run = true,
-            other => return Err(dry_run_unknown("DeleteOptions", other.unwrap_or_default())),
+            "All" => options.dry_run = true,
+            other => return Err(dry_run_unknown("DeleteOptions", other)),
         }
     }
     Ok(())
@@ -450,5 +464,17 @@ mod tests {
                 .is_err()
         );
         assert!(query("").delete_options(b"{\"kind\":\"Pod\"}").is_err());
+        for wrong in [
+            r#"{"dryRun":"All"}"#,
+            r#"{"preconditions":{"uid":5}}"#,
+            r#"{"preconditions":{"resourceVersion":7}}"#,
+            r#"{"preconditions":"x"}"#,
+            r#"{"propagationPolicy":5}"#,
+            r#"{"gracePeriodSeconds":"x"}"#,
+            "[]",
+        ] {
+            let refused = query("").delete_options(wrong.as_bytes());
+            assert_eq!(refused.unwrap_err().code, 400, "{wrong}");
+        }
     }
 }

@@ -238,6 +238,13 @@ fn check_spec(object: &Value, name: &str) -> Result<(), Status> {
             .is_some_and(|value| !is_empty(value))
     };
     let mut errors = Vec::new();
+    if !names::is_path_segment(name) {
+        errors.push(FieldError::invalid(
+            "metadata.name",
+            name,
+            "a workspace's name is a part of its path: lower case letters, digits and '-', beginning and ending with a letter or digit",
+        ));
+    }
     if set("mount") {
         errors.push(FieldError::forbidden(
             "spec.mount",

@@ -130,6 +130,18 @@ impl Rollouts {
         }
     }
 
+    /// Whether nothing newer than this revision is on its way. The center answers from what it has decided of everything written so far, and a Rollout is written a moment after that.
+    async fn is_newest(&self, revision: u64) -> anyhow::Result<bool> {
+        let history = self
+            .desk
+            .ask("history", &[("policy", Some(&self.policy))])
+            .await?;
+        let newest = history
+            .pointer("/revisions/0/revision")
+            .and_then(Value::as_u64);
+        Ok(history["pending"] != true && newest.is_none_or(|newest| newest <= revision))
+    }
+
     /// Changes the latest Rollout's spec, if it is still as it was read.
     async fn change(&self, rollout: &Value, spec: Value) -> anyhow::Result<()> {
         let name = rollout["metadata"]["name"].as_str().unwrap_or_default();

@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use super::{One, Rollouts, draw, phase, revision};
 
+/// How long nothing may be heard before what is there is listed again.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// Arguments of `atoll rollout status`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -119,13 +122,13 @@ async fn follow(rollouts: &Rollouts, args: &Args, screen: &mut Screen) -> anyhow
     rollouts.latest().await?;
     loop {
         let (mut all, version) = rollouts.list().await?;
-        if look(args, &all, screen)? {
+        if is_over(rollouts, args, &all, screen).await? {
             return Ok(());
         }
         let path = rollouts.list_path(&format!("&watch=true&resourceVersion={version}"));
         let mut events = rollouts.desk.client.watch(&path).await?;
-        // The watch ends now and then: what is there is listed again.
-        while let Ok(Some(event)) = events.next_value().await {
+        // The watch ends now and then, and what is awaited may never come: what is there is listed again.
+        while let Ok(Ok(Some(event))) = tokio::time::timeout(AGAIN, events.next_value()).await {
             let object = event["object"].clone();
             match event["type"].as_str() {
                 Some("ADDED" | "MODIFIED") => drop(all.insert(revision(&object), object)),
@@ -133,7 +136,7 @@ async fn follow(rollouts: &Rollouts, args: &Args, screen: &mut Screen) -> anyhow
                 Some("ERROR") => break,
                 _ => continue,
             }
-            if look(args, &all, screen)? {
+            if is_over(rollouts, args, &all, screen).await? {
                 return Ok(());
             }
         }
@@ -142,7 +145,12 @@ async fn follow(rollouts: &Rollouts, args: &Args, screen: &mut Screen) -> anyhow
 }
 
 /// Shows what is followed. True: there is nothing to wait for.
-fn look(args: &Args, all: &BTreeMap<u64, Value>, screen: &mut Screen) -> anyhow::Result<bool> {
+async fn is_over(
+    rollouts: &Rollouts,
+    args: &Args,
+    all: &BTreeMap<u64, Value>,
+    screen: &mut Screen,
+) -> anyhow::Result<bool> {
     let newest = all.last_key_value().map(|(n, _)| *n);
     let wanted = args.revision.or(newest);
     let Some(rollout) = wanted.and_then(|n| all.get(&n)) else {
@@ -151,7 +159,15 @@ fn look(args: &Args, all: &BTreeMap<u64, Value>, screen: &mut Screen) -> anyhow:
             None => return Ok(false),
         }
     };
-    let end = end(rollout, wanted == newest && args.revision.is_none());
+    let mut end = end(rollout, wanted == newest && args.revision.is_none());
+    if matches!(end, Some(End::Complete))
+        && args.revision.is_none()
+        && !args.no_watch
+        && !rollouts.is_newest(revision(rollout)).await?
+    {
+        // Its Rollout comes by the watch.
+        end = None;
+    }
     screen.show(rollout, end.is_some() || args.no_watch)?;
     match end {
         Some(End::Failed(why)) => bail!(why),
