@@ -182,7 +182,8 @@ impl Desk {
         )
     }
 
-    async fn ask(
+    /// The answer to a question.
+    pub(crate) async fn ask(
         &self,
         question: &str,
         parameters: &[(&str, Option<&str>)],
