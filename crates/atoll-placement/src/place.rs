@@ -258,7 +258,8 @@ fn token(removals: &[&Removal], identity: &dyn Fn(ObjectIndex) -> String) -> Str
         }
         hasher.update([0xff]);
     }
-    hex::encode(&hasher.finalize()[..6])
+    // A letter first: YAML takes 760626e142 for a number.
+    format!("r{}", hex::encode(&hasher.finalize()[..6]))
 }
 
 #[cfg(test)]
@@ -382,6 +383,8 @@ mod tests {
         );
         assert_eq!(held_plan.next, case.now);
         assert!(held_plan.removals.is_empty());
+        // It is written into YAML as it is: it must not be a number there.
+        assert!(held.token.starts_with(|c: char| c.is_ascii_alphabetic()));
         let confirmed = Guard {
             confirmed: Some(held.token),
             ..Guard::default()

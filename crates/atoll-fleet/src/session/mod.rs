@@ -508,5 +508,6 @@ impl Stream {
 
 /// Names a cursor that this log does not contain, so that a person resumes exactly that.
 fn token(cursor: &str) -> String {
-    hex::encode(&Sha256::digest(cursor.as_bytes())[..6])
+    // A letter first: YAML takes 760626e142 for a number.
+    format!("c{}", hex::encode(&Sha256::digest(cursor.as_bytes())[..6]))
 }
