@@ -544,14 +544,23 @@ fn who_leaves_stays_until_its_replacement_is_healthy() {
             json!({"settle": "0s", "move": {"make-before-break": true}}),
         )
         .await;
-        let mut one = bound("rp");
-        one["clusterSelectors"] = json!([{"matchLabels": {"fleet": "x", "turn": "yes"}}]);
-        stage.center.label("a1", json!({"turn": "yes"})).await;
-        stage.center.policy("p1", "bp", one).await;
+        stage.center.label("a1", json!({"turn": "first"})).await;
+        stage.center.label("a2", json!({"turn": "second"})).await;
+        let whose = |turn: &str| {
+            let mut spec = bound("rp");
+            spec["clusterSelectors"] = json!([{"matchLabels": {"fleet": "x", "turn": turn}}]);
+            spec
+        };
+        stage.center.policy("p1", "bp", whose("first")).await;
         rollout(&stage.center, 1, complete(1)).await;
         stage.ill["a2"].store(true, Ordering::SeqCst);
-        stage.center.label("a1", json!({"turn": null})).await;
-        stage.center.label("a2", json!({"turn": "yes"})).await;
+        // In one decision: who leaves while nobody comes has nobody to wait for.
+        let change = json!({"spec": {"clusterSelectors": whose("second")["clusterSelectors"]}});
+        let client = stage.center.client("p1");
+        client
+            .patch(&support::policies(), None, "bp", PatchType::Merge, change)
+            .await
+            .unwrap();
         eventually("the new one has it", || stage.value("a2").is_some()).await;
         let failed = |r: &Value| r["status"]["counts"]["failed"] == 1;
         rollout(&stage.center, 1, failed).await;
